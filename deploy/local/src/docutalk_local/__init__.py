@@ -1,0 +1,1 @@
+"""Runs DocuTalk and its servers on one machine from wheels."""

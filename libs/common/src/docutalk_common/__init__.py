@@ -1,0 +1,1 @@
+"""Contracts, messaging, storage and telemetry shared by every DocuTalk service."""

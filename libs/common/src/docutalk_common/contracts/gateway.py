@@ -1,0 +1,42 @@
+"""What the gateway says: something came in over HTTP."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from docutalk_common.contracts.envelope import DocumentEvent, Message
+
+
+class DocumentUploaded(DocumentEvent):
+    """A file lies whole in the object store. Emitted in the transaction that accepted it, so it is never lost."""
+
+    type = "gateway.document.uploaded.v1"
+    owner = "gateway"
+    object_key: str
+    filename: str
+    content_type: str
+    size: int
+    sha256: str
+    uploaded_by: UUID
+    auto_classify: bool = True
+
+
+class MessagePosted(Message):
+    """A person asked something. The session exists and belongs to `user_id`; `answer_id` names the token frames."""
+
+    type = "gateway.message.posted.v1"
+    kind: ClassVar[Literal["event", "work"]] = "event"
+    owner = "gateway"
+    message_id: UUID
+    answer_id: UUID
+    session_id: UUID
+    user_id: UUID
+    text: str
+    selected_text: str | None = None
+    document_ids: list[UUID] = []
+    topic: str | None = None
+
+    @property
+    def entity_id(self) -> UUID:
+        return self.message_id

@@ -1,0 +1,1 @@
+"""Moving messages reliably: the streams, the consumer middleware, the outbox and its relay, requests."""

@@ -1,0 +1,178 @@
+"""The one table of streams, durables and requests. Servers' rights, the topology command and AsyncAPI are derived from it.
+
+Reading it from top to bottom is reading the event flow. Nothing else names a stream or a durable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nats.js.api import (
+    DiscardPolicy,
+    RePublish,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+
+from docutalk_common.contracts import chat, embed, gateway, ingest
+from docutalk_common.contracts.dead_letters import DeadLetter
+from docutalk_common.contracts.envelope import Contract, Message
+
+ServiceName = Literal["gateway", "ingest", "embed", "chat"]
+SERVICES: tuple[ServiceName, ...] = ("gateway", "ingest", "embed", "chat")
+
+DAY = 24 * 3600.0
+GIB = 1 << 30
+
+EVENTS = "EVENTS"
+WORK = "WORK"
+SCHEDULES = "SCHEDULES"
+TOKENS = "TOKENS"
+DEAD_LETTERS = "DEAD_LETTERS"
+ADVISORIES = "ADVISORIES"
+
+STREAMS: tuple[StreamConfig, ...] = (
+    # The log: timelines, replay. Republished with its sequence, so that a live feed can be resumed by number.
+    StreamConfig(
+        name=EVENTS,
+        subjects=["evt.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        max_age=30 * DAY,
+        max_bytes=8 * GIB,
+        discard=DiscardPolicy.OLD,
+        duplicate_window=600.0,
+        allow_direct=True,
+        republish=RePublish(src="evt.>", dest="live.evt.>"),
+    ),
+    # One workspace may hold this many pieces of each kind of work; the rest wait in the outbox and delay nobody else.
+    StreamConfig(
+        name=WORK,
+        subjects=["work.>"],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_msgs_per_subject=1000,
+        discard_new_per_subject=True,
+        max_bytes=8 * GIB,
+        duplicate_window=600.0,
+    ),
+    StreamConfig(
+        name=SCHEDULES,
+        subjects=["sch.>", "due.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        max_bytes=1 * GIB,
+        allow_msg_schedules=True,
+    ),
+    # Answers in flight. In memory: the finished answer is in PostgreSQL before `done` is sent.
+    StreamConfig(
+        name=TOKENS,
+        subjects=["tok.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.MEMORY,
+        max_age=15 * 60.0,
+        max_bytes=256 << 20,
+        duplicate_window=60.0,
+        allow_direct=True,
+        republish=RePublish(src="tok.>", dest="live.tok.>"),
+    ),
+    StreamConfig(
+        name=DEAD_LETTERS,
+        subjects=["dlq.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        max_age=90 * DAY,
+        max_bytes=2 * GIB,
+        duplicate_window=600.0,
+        allow_direct=True,
+    ),
+    StreamConfig(
+        name=ADVISORIES,
+        subjects=[
+            "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
+            "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+        ],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        max_age=7 * DAY,
+        max_bytes=1 * GIB,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Durable:
+    """One consumer on the server. Its name starts with the service that owns it."""
+
+    name: str
+    service: ServiceName
+    stream: str
+    contract: type[Contract]
+    """What the messages carry; for everything but dead letters a `Message` inside an `Envelope`."""
+    concurrency: int = 1
+    """How many messages one process handles at once: as many subscribers with one message each."""
+
+    @property
+    def filter_subject(self) -> str:
+        """The one subject filter of this consumer."""
+        if issubclass(self.contract, Message):
+            return self.contract.subject_filter()
+        return "dlq.>"
+
+
+DURABLES: tuple[Durable, ...] = (
+    Durable("ingest-document-uploaded", "ingest", EVENTS, gateway.DocumentUploaded, concurrency=2),
+    Durable("ingest-document-extract", "ingest", WORK, ingest.ExtractDocument, concurrency=2),
+    Durable("embed-chunks-index", "embed", WORK, ingest.IndexChunks, concurrency=4),
+    Durable("ingest-chunks-indexed", "ingest", EVENTS, embed.ChunksIndexed),
+    Durable("ingest-document-indexed", "ingest", EVENTS, embed.DocumentIndexed),
+    Durable("ingest-dead-letter", "ingest", DEAD_LETTERS, DeadLetter),
+    Durable("ingest-document-deleted", "ingest", EVENTS, ingest.DocumentDeleted),
+    Durable("embed-document-deleted", "embed", EVENTS, ingest.DocumentDeleted),
+    Durable("gateway-document-deleted", "gateway", EVENTS, ingest.DocumentDeleted),
+    Durable("chat-message-posted", "chat", EVENTS, gateway.MessagePosted, concurrency=16),
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question that one service answers now. Subject `rpc.<service>.v<N>.<entity>.<verb>`."""
+
+    subject: str
+    request: type[Contract]
+    response: type[Contract]
+    askers: tuple[ServiceName, ...]
+    concurrency: int = 16
+
+    @property
+    def service(self) -> str:
+        """Who answers."""
+        return self.subject.split(".")[1]
+
+
+REQUESTS: tuple[Request, ...] = (
+    Request("rpc.ingest.v1.document.list", ingest.ListDocuments, ingest.DocumentList, ("gateway",)),
+    Request("rpc.ingest.v1.document.get", ingest.GetDocument, ingest.Document, ("gateway",)),
+    Request("rpc.ingest.v1.document.delete", ingest.DeleteDocument, ingest.DocumentRemoved, ("gateway",)),
+    Request("rpc.ingest.v1.page.get", ingest.GetPages, ingest.Pages, ("gateway", "chat")),
+    Request("rpc.embed.v1.passage.search", embed.SearchPassages, embed.PassagesFound, ("gateway", "chat")),
+    Request("rpc.embed.v1.text.embed", embed.EmbedTexts, embed.Embeddings, ("chat",)),
+    Request("rpc.chat.v1.session.open", chat.OpenSession, chat.SessionOpened, ("gateway",)),
+    Request("rpc.chat.v1.session.list", chat.ListSessions, chat.SessionList, ("gateway",)),
+    Request("rpc.chat.v1.session.delete", chat.DeleteSession, chat.SessionDeleted, ("gateway",)),
+    Request("rpc.chat.v1.message.list", chat.ListMessages, chat.MessageList, ("gateway",)),
+    Request("rpc.chat.v1.answer.get", chat.GetAnswer, chat.AnswerState, ("gateway",)),
+)
+
+
+def durable(name: str) -> Durable:
+    """The durable of that name; `KeyError` when the table has none."""
+    return {d.name: d for d in DURABLES}[name]
+
+
+def request_for(subject: str) -> Request:
+    """The request of that subject; `KeyError` when the table has none."""
+    return {r.subject: r for r in REQUESTS}[subject]

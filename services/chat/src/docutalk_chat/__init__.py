@@ -1,0 +1,1 @@
+"""Answers questions with citations that stand on the page."""

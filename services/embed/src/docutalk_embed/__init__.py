@@ -1,0 +1,1 @@
+"""Embeds chunks and finds passages."""

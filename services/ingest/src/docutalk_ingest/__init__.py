@@ -1,0 +1,1 @@
+"""Turns uploaded files into pages of text and chunks."""
