@@ -184,10 +184,15 @@ class DocumentRemoved(Contract):
 
 
 class PageRef(Contract):
-    """One page of one document, from 1."""
+    """One page of one document, from 1; with `start` and `end` only that range of its text.
+
+    A format without pages is one page, which may be far larger than a message can be.
+    """
 
     document_id: UUID
     number: int
+    start: int = 0
+    end: int | None = None
 
 
 class GetPages(Contract):
@@ -198,12 +203,16 @@ class GetPages(Contract):
 
 
 class Page(Contract):
-    """A page's frozen text; `label` is what the document itself calls the page (`iv`, `A-3`), else the number."""
+    """A page's frozen text; `label` is what the document itself calls the page (`iv`, `A-3`), else the number.
+
+    `text` is `page_text[start:]` as far as it was asked for; `start` is 0 unless a range was asked.
+    """
 
     document_id: UUID
     number: int
     label: str
     text: str
+    start: int = 0
 
 
 class Pages(Contract):
