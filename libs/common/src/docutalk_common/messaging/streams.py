@@ -146,6 +146,8 @@ class Request:
     response: type[Contract]
     askers: tuple[ServiceName, ...]
     concurrency: int = 16
+    idempotent: bool = True
+    """Whether asking once more after no answer does no harm."""
 
     @property
     def service(self) -> str:
@@ -160,7 +162,7 @@ REQUESTS: tuple[Request, ...] = (
     Request("rpc.ingest.v1.page.get", ingest.GetPages, ingest.Pages, ("gateway", "chat")),
     Request("rpc.embed.v1.passage.search", embed.SearchPassages, embed.PassagesFound, ("gateway", "chat")),
     Request("rpc.embed.v1.text.embed", embed.EmbedTexts, embed.Embeddings, ("chat",)),
-    Request("rpc.chat.v1.session.open", chat.OpenSession, chat.SessionOpened, ("gateway",)),
+    Request("rpc.chat.v1.session.open", chat.OpenSession, chat.SessionOpened, ("gateway",), idempotent=False),
     Request("rpc.chat.v1.session.list", chat.ListSessions, chat.SessionList, ("gateway",)),
     Request("rpc.chat.v1.session.delete", chat.DeleteSession, chat.SessionDeleted, ("gateway",)),
     Request("rpc.chat.v1.message.list", chat.ListMessages, chat.MessageList, ("gateway",)),

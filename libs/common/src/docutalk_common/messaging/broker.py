@@ -1,0 +1,198 @@
+"""A service's side of NATS: its connection, its consumers behind the middleware, its answers, its relay, its watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats.security import NatsUserPassword
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from docutalk_common import telemetry
+from docutalk_common.contracts.envelope import Contract
+from docutalk_common.db import Cause, Database
+from docutalk_common.errors import DependencyUnavailable
+from docutalk_common.messaging.consumer import ConsumerMiddleware, Delivery
+from docutalk_common.messaging.outbox import OutboxRelay
+from docutalk_common.messaging.requests import Answerer, RequestClient
+from docutalk_common.messaging.streams import Durable, ServiceName, durable, request_for
+from docutalk_common.messaging.topology import inbox_prefix
+from docutalk_common.settings import ServiceSettings
+
+log = telemetry.get_logger(__name__)
+
+WATCH_SECONDS = 30.0
+
+M = TypeVar("M", bound=Contract)
+Q = TypeVar("Q", bound=Contract)
+
+
+class MessageBroker:
+    """Register with `consume` and `answer`, then `start`. `on_fatal` is told what only a new process can mend."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        service: ServiceName,
+        db: Database | None,
+        dependencies: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
+        on_fatal: Callable[[str], None] | None = None,
+    ) -> None:
+        self.service = service
+        self._db = db
+        self._dependencies = dict(dependencies or {})
+        if db is not None:
+            self._dependencies.setdefault("postgres", db.ping)
+        self._on_fatal = on_fatal or log.error
+        self._stopping = asyncio.Event()
+        self._durables: dict[str, Durable] = {}
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._nc: Client | None = None
+        self._js: JetStreamContext | None = None
+        self.faststream = NatsBroker(
+            settings.nats_url,
+            security=NatsUserPassword(settings.nats_user, settings.nats_password.get_secret_value()),
+            name=f"docutalk-{service}",
+            inbox_prefix=inbox_prefix(service),
+            # After the connection is closed for good the pull loops spin and freeze the process; so it never gives up.
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            connect_timeout=5,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            closed_cb=self._closed,
+            disconnected_cb=self._disconnected,
+            reconnected_cb=self._reconnected,
+            error_cb=self._error,
+            graceful_timeout=25,
+            logger=None,
+            apply_types=False,
+        )
+        self.requests = RequestClient(lambda: self.nc)
+
+    @property
+    def nc(self) -> Client:
+        """The connection. Raises `DependencyUnavailable` before `start`."""
+        if self._nc is None:
+            raise DependencyUnavailable("nats", "not connected yet")
+        return self._nc
+
+    @property
+    def js(self) -> JetStreamContext:
+        """JetStream. Raises `DependencyUnavailable` before `start`."""
+        if self._js is None:
+            raise DependencyUnavailable("nats", "not connected yet")
+        return self._js
+
+    def consume(self, name: str, handler: Callable[[M, Delivery], Awaitable[None]], *, concurrency: int | None = None) -> None:
+        """Handles the messages of a durable. N at once are N subscribers with one message each: nothing is prefetched
+        beyond what runs, so a slow handler's neighbours are not delivered twice."""
+        entry = durable(name)
+        assert entry.service == self.service, f"{name} belongs to {entry.service}"
+        self._durables[name] = entry
+        middleware = ConsumerMiddleware(
+            entry,
+            handler,
+            db=self._db,
+            js=lambda: self.js,
+            dependencies=self._dependencies,
+            stopping=self._stopping,
+        )
+
+        async def consume_one(message: NatsMessage) -> None:
+            await middleware(message.raw_message)
+
+        consume_one.middleware = middleware  # type: ignore[attr-defined]
+        for _ in range(concurrency or entry.concurrency):
+            self.faststream.subscriber(
+                entry.filter_subject,
+                stream=JStream(entry.stream, declare=False),
+                durable=entry.name,
+                pull_sub=PullSub(batch_size=1, timeout=5.0),
+                ack_policy=AckPolicy.MANUAL,
+                inbox_prefix=f"{inbox_prefix(self.service)}.".encode(),
+                no_reply=True,
+            )(consume_one)
+
+    def answer(self, subject: str, handler: Callable[[Q, Cause], Awaitable[Contract]]) -> None:
+        """Answers a request. Processes of one service share the questions (queue group)."""
+        entry = request_for(subject)
+        assert entry.service == self.service, f"{subject} is answered by {entry.service}"
+        answerer = Answerer(subject, handler)
+
+        async def answer_one(message: NatsMessage) -> None:
+            await answerer(message.raw_message)
+
+        answer_one.middleware = answerer  # type: ignore[attr-defined]
+        self.faststream.subscriber(
+            subject,
+            queue=self.service,
+            max_workers=entry.concurrency,
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+        )(answer_one)
+
+    async def start(self) -> None:
+        """Connects, checks that every durable is there, and starts taking messages and relaying the outbox."""
+        self._nc = await self.faststream.connect()
+        self._js = self._nc.jetstream(timeout=5)
+        await self.faststream.start()
+        if self._db is not None:
+            self._tasks.append(asyncio.create_task(OutboxRelay(self._db, lambda: self.js).run(), name="outbox relay"))
+        if self._durables:
+            self._tasks.append(asyncio.create_task(self._watch(), name="consumer watch"))
+
+    async def stop(self, grace: float = 25.0) -> None:
+        """Takes no more, lets handlers finish for `grace` seconds, gives back the rest, closes."""
+        self._stopping.set()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.faststream.stop(), grace + 5)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def ping(self) -> None:
+        """Raises `DependencyUnavailable` unless the server answers."""
+        if self._nc is None or not self._nc.is_connected:
+            raise DependencyUnavailable("nats", "not connected")
+        try:
+            await self._nc.flush(timeout=2)
+        except (TimeoutError, NatsError, OSError) as error:
+            raise DependencyUnavailable("nats", str(error)) from error
+
+    async def _watch(self) -> None:
+        """A durable deleted on the server leaves its subscriber asking for ever, with a healthy connection: look for it."""
+        while True:
+            for entry in self._durables.values():
+                try:
+                    info = await self.js.consumer_info(entry.stream, entry.name)
+                except NotFoundError:
+                    self._on_fatal(f"the durable {entry.name} is gone from the server; run the topology command")
+                    return
+                except (TimeoutError, NatsError, OSError):
+                    break  # the connection mends itself
+                telemetry.QUEUE_PENDING.labels(entry.name).set(info.num_pending or 0)
+                telemetry.QUEUE_IN_FLIGHT.labels(entry.name).set(info.num_ack_pending or 0)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _closed(self) -> None:
+        if not self._stopping.is_set():
+            self._on_fatal("the connection to NATS closed for good")
+
+    async def _disconnected(self) -> None:
+        if not self._stopping.is_set():
+            log.warning("the connection to NATS was lost; reconnecting")
+
+    async def _reconnected(self) -> None:
+        log.info("connected to NATS again")
+
+    async def _error(self, error: Exception) -> None:
+        log.warning("NATS reports an error", error=f"{type(error).__name__}: {error}")

@@ -1,0 +1,306 @@
+"""The one way a message is handled, used by every subscriber.
+
+Receive → too many deliveries already? dead letter → decode (failure: dead letter) → handler, under a heartbeat, ending in
+one short transaction with the inbox row, the state and the outbox rows → ack. A crash anywhere before the ack brings the
+message back, and the inbox row makes the second time harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from opentelemetry.trace import SpanKind, StatusCode
+from pydantic import ValidationError
+from pydantic_core import from_json
+from sqlalchemy.dialects.postgresql import insert
+from structlog.contextvars import bound_contextvars
+
+from docutalk_common import telemetry
+from docutalk_common.contracts.dead_letters import DeadLetter
+from docutalk_common.contracts.envelope import Contract, Envelope, Message, uuid7
+from docutalk_common.db import Cause, Database, Transaction, inbox
+from docutalk_common.errors import DependencyUnavailable, DocuTalkError, PermanentError
+from docutalk_common.messaging.streams import DEAD_LETTERS, Durable
+
+log = telemetry.get_logger(__name__)
+
+HEARTBEAT_SECONDS = 10.0
+RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
+RETRY_JITTER = 0.2
+# More deliveries than failures explain: the message kills its process, or never fits into ack_wait.
+MAX_DELIVERIES = 15
+
+M = TypeVar("M", bound=Contract)
+
+
+class AlreadyHandled(Exception):
+    """The inbox knows this message: an earlier delivery was committed and its ack was lost."""
+
+
+@dataclass
+class Delivery:
+    """One delivery of one message, handed to the handler."""
+
+    envelope: Envelope
+    attempt: int
+    """1 for the first delivery."""
+    consumer: str
+    db: Database | None
+    committed: bool = False
+
+    @property
+    def cause(self) -> Cause:
+        """For whatever this message leads to."""
+        return Cause(self.envelope.correlation_id, self.envelope.id, self.envelope.actor)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """The handler's one transaction. Raises `AlreadyHandled` (the middleware acks) for a message handled before.
+
+        The inbox row goes in first: a second worker with the same message waits for it and then sees it.
+        """
+        assert self.db is not None, f"{self.consumer} has no database"
+        async with self.db.transaction(self.cause) as transaction:
+            added = await transaction.session.execute(
+                insert(inbox)
+                .values(consumer=self.consumer, message_id=str(self.envelope.id))
+                .on_conflict_do_nothing()
+                .returning(inbox.c.consumer)
+            )
+            if added.first() is None:
+                raise AlreadyHandled
+            yield transaction
+        self.committed = True
+
+
+Handler = Callable[[Any, Delivery], Awaitable[None]]
+
+
+class ConsumerMiddleware:
+    """Wraps the handler of one durable. One instance serves all of its concurrent subscribers."""
+
+    def __init__(
+        self,
+        durable: Durable,
+        handler: Handler,
+        *,
+        db: Database | None,
+        js: Callable[[], JetStreamContext],
+        dependencies: Mapping[str, Callable[[], Awaitable[None]]],
+        stopping: asyncio.Event,
+    ) -> None:
+        self.durable = durable
+        self._handler = handler
+        self._db = db
+        self._js = js
+        self._dependencies = dependencies
+        self._stopping = stopping
+
+    async def __call__(self, message: Msg) -> None:
+        """Handles one delivery and settles it: ack, nak with a delay, or dead letter and term. Raises only on cancellation."""
+        started = time.perf_counter()
+        heartbeat = _Heartbeat(message)
+        try:
+            outcome = await self._settle(message)
+        except asyncio.CancelledError:
+            # Shutdown ran out of patience: give the message back at once instead of after ack_wait.
+            with contextlib.suppress(Exception):
+                await message.nak()
+            raise
+        except Exception:
+            # The message server is away, or the dead letter could not be stored: ack_wait brings the message back.
+            log.exception("a delivery could not be settled", consumer=self.durable.name)
+            outcome = "unsettled"
+        finally:
+            heartbeat.stop()
+        telemetry.HANDLED.labels(self.durable.name, outcome).inc()
+        telemetry.HANDLER_SECONDS.labels(self.durable.name).observe(time.perf_counter() - started)
+
+    async def _settle(self, message: Msg) -> str:
+        attempt = message.metadata.num_delivered or 1
+        if attempt > MAX_DELIVERIES:
+            reason = (
+                f"it was delivered {attempt} times without an end; handling it probably kills the {self.durable.service} service"
+            )
+            return await self._bury(message, "too_many_deliveries", reason)
+        try:
+            envelope, payload = self._decode(message.data)
+        except (ValidationError, ValueError, TypeError) as error:
+            return await self._bury(message, "undecodable", f"the message could not be read: {error}")
+        delivery = Delivery(envelope, attempt, self.durable.name, self._db)
+        with (
+            telemetry.span(self.durable.name, kind=SpanKind.CONSUMER, headers=message.headers) as span,
+            bound_contextvars(correlation_id=str(envelope.correlation_id), message_id=str(envelope.id)),
+        ):
+            try:
+                await self._handle(payload, delivery)
+            except AlreadyHandled:
+                await message.ack()
+                return "duplicate"
+            except _Stopped:
+                await message.nak()
+                return "returned"
+            except PermanentError as error:
+                span.set_status(StatusCode.ERROR, str(error))
+                return await self._bury(message, error.code, str(error))
+            except Exception as error:
+                span.set_status(StatusCode.ERROR, str(error))
+                return await self._retry(message, attempt, error)
+        await message.ack()
+        return "handled"
+
+    def _decode(self, data: bytes) -> tuple[Envelope, Contract]:
+        if not issubclass(self.durable.contract, Message):
+            # Dead letters have no envelope; what failed twice over keeps its first correlation.
+            letter = self.durable.contract.model_validate_json(data)
+            nothing = UUID(int=0)
+            return (
+                Envelope(
+                    id=uuid7(),
+                    type="dead-letter",
+                    source="",
+                    subject="",
+                    workspace_id=getattr(letter, "workspace_id", None) or nothing,
+                    correlation_id=uuid7(),
+                    data={},
+                ),
+                letter,
+            )
+        envelope = Envelope.model_validate_json(data)
+        if envelope.type != self.durable.contract.type:
+            raise ValueError(f"expected {self.durable.contract.type}, found {envelope.type}")
+        return envelope, self.durable.contract.model_validate(envelope.data)
+
+    async def _handle(self, payload: Contract, delivery: Delivery) -> None:
+        """Runs the handler, again and again while a dependency is away: waiting burns no attempts."""
+        while True:
+            try:
+                await self._handler(payload, delivery)
+                if delivery.db is not None and not delivery.committed:
+                    async with delivery.transaction():
+                        pass
+                return
+            except DependencyUnavailable as error:
+                await self._wait_for(error)
+
+    async def _wait_for(self, error: DependencyUnavailable) -> None:
+        ping = self._dependencies.get(error.dependency)
+        if ping is None:
+            raise error
+        log.warning("waiting for a dependency", consumer=self.durable.name, dependency=error.dependency, reason=str(error))
+        gauge = telemetry.PAUSED.labels(self.durable.name, error.dependency)
+        delay = 0.2
+        with gauge.track_inprogress():
+            while True:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), delay * random.uniform(0.8, 1.2))  # noqa: S311
+                if self._stopping.is_set():
+                    raise _Stopped
+                try:
+                    await ping()
+                    return
+                except DependencyUnavailable:
+                    delay = min(delay * 2, 5.0)
+
+    async def _retry(self, message: Msg, attempt: int, error: Exception) -> str:
+        expected = isinstance(error, DocuTalkError)
+        log.warning(
+            "a message failed and comes again",
+            consumer=self.durable.name,
+            attempt=attempt,
+            error=f"{type(error).__name__}: {error}",
+            exc_info=None if expected else error,
+        )
+        if attempt > len(RETRY_DELAYS):
+            code = error.code if isinstance(error, DocuTalkError) else "internal"
+            return await self._bury(message, code, f"given up after {attempt} attempts: {error}")
+        telemetry.RETRIES.labels(self.durable.name).inc()
+        delay = RETRY_DELAYS[attempt - 1] * random.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)  # noqa: S311
+        await message.nak(delay=delay)
+        return "retried"
+
+    async def _bury(self, message: Msg, code: str, reason: str) -> str:
+        """Stores a dead letter, and only then ends the message."""
+        letter = dead_letter(self.durable, message, code, reason)
+        subject = f"dlq.{self.durable.service}.{self.durable.name}.{letter.workspace_id or 'none'}.{letter.document_id or 'none'}"
+        await self._js().publish(
+            subject,
+            letter.model_dump_json().encode(),
+            stream=DEAD_LETTERS,
+            headers={"Nats-Msg-Id": f"{self.durable.name}:{message.metadata.stream}:{message.metadata.sequence.stream}"},
+        )
+        await message.term()
+        telemetry.DEAD_LETTERS.labels(self.durable.name, code).inc()
+        log.error("a message became a dead letter", consumer=self.durable.name, code=code, reason=reason)
+        return "dead_letter"
+
+
+def dead_letter(durable: Durable, message: Msg, code: str, reason: str) -> DeadLetter:
+    """What is kept of a message; its ids are read as far as it can be read at all."""
+    body: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):
+        decoded = from_json(message.data)
+        if isinstance(decoded, dict):
+            body = decoded
+    data = body.get("data") if isinstance(body.get("data"), dict) else body
+    assert isinstance(data, dict)
+    version = data.get("version")
+    return DeadLetter(
+        service=durable.service,
+        durable=durable.name,
+        stream=message.metadata.stream,
+        subject=message.subject,
+        message_id=str(body["id"]) if "id" in body else None,
+        workspace_id=_uuid(body.get("workspace_id") or data.get("workspace_id")),
+        document_id=_uuid(data.get("document_id")),
+        version=version if isinstance(version, int) else None,
+        code=code,
+        reason=reason,
+        attempts=message.metadata.num_delivered or 1,
+        failed_at=datetime.now(UTC),
+        payload=base64.b64encode(message.data).decode(),
+        headers={key: str(value) for key, value in (message.headers or {}).items()},
+    )
+
+
+def _uuid(value: Any) -> UUID | None:
+    with contextlib.suppress(ValueError, TypeError):
+        return UUID(str(value)) if value is not None else None
+    return None
+
+
+class _Stopped(Exception):
+    """The service stops while a handler waits for a dependency."""
+
+
+class _Heartbeat:
+    """Tells the server every ten seconds that the message is still being worked on. A timer, not a task: most handlers
+    end long before its first beat, and a task for each message costs more than the rest of the middleware."""
+
+    def __init__(self, message: Msg) -> None:
+        self._message = message
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
+        self._sending: asyncio.Task[None] | None = None
+
+    def _beat(self) -> None:
+        self._sending = self._loop.create_task(self._send())
+        self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
+
+    async def _send(self) -> None:
+        with contextlib.suppress(Exception):
+            await self._message.in_progress()
+
+    def stop(self) -> None:
+        self._timer.cancel()

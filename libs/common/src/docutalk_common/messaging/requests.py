@@ -1,0 +1,140 @@
+"""Questions answered now, over NATS: an envelope `{ok}` or `{error}`, a deadline, and one more try.
+
+A handler that raises would send no reply at all and the asker would wait for its whole deadline; so every answer is an
+envelope. Nobody listening is known at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
+from nats.errors import TimeoutError as NatsTimeout
+from opentelemetry.trace import SpanKind
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from docutalk_common.contracts.envelope import Contract
+from docutalk_common.db import Cause
+from docutalk_common.errors import DependencyUnavailable, DocuTalkError, NotFound, RequestFailed
+from docutalk_common.messaging.streams import request_for
+from docutalk_common.telemetry import REQUEST_SECONDS, current_traceparent, get_logger, span
+
+DEADLINE = "Docutalk-Deadline"
+CORRELATION = "Docutalk-Correlation"
+ACTOR = "Docutalk-Actor"
+
+Q = TypeVar("Q", bound=Contract)
+R = TypeVar("R", bound=Contract)
+
+log = get_logger(__name__)
+
+
+def _headers(cause: Cause | None, deadline: float) -> dict[str, str]:
+    headers = {DEADLINE: f"{deadline:.3f}"}
+    if cause is not None:
+        headers[CORRELATION] = str(cause.correlation_id)
+        if cause.actor:
+            headers[ACTOR] = cause.actor
+    if traceparent := current_traceparent():
+        headers["traceparent"] = traceparent
+    return headers
+
+
+class RequestClient:
+    """Asks other services."""
+
+    def __init__(self, connection: Callable[[], Client]) -> None:
+        self._connection = connection
+
+    async def ask(
+        self,
+        subject: str,
+        request: Contract,
+        response: type[R],
+        *,
+        cause: Cause | None = None,
+        timeout: float = 2.0,
+    ) -> R:
+        """The answer. Raises `NotFound` and `RequestFailed`; `unavailable` comes within `timeout` seconds, mostly at once.
+
+        An idempotent request (see the table) that got no answer in the first half of the time is asked once more.
+        """
+        tries = 2 if request_for(subject).idempotent else 1
+        deadline = time.time() + timeout
+        payload = request.model_dump_json().encode()
+        service = subject.split(".")[1]
+        failure = RequestFailed("unavailable", f"the {service} service is not running; try again in a moment")
+        with span(subject, kind=SpanKind.CLIENT):
+            headers = _headers(cause, deadline)
+            for _ in range(tries):
+                try:
+                    reply = await self._connection().request(subject, payload, timeout=timeout / tries, headers=headers)
+                    return _open(reply.data, response)
+                except NoRespondersError:
+                    break
+                except (ConnectionClosedError, OutboundBufferLimitError):
+                    failure = RequestFailed("unavailable", "the message server is not reachable; try again in a moment")
+                    break
+                except NatsTimeout:
+                    failure = RequestFailed("timeout", f"the {service} service did not answer within {timeout:g} s")
+        raise failure
+
+
+def _open(data: bytes, response: type[R]) -> R:
+    reply = from_json(data)
+    if error := reply.get("error"):
+        if error["code"] == "not_found":
+            raise NotFound(error["reason"])
+        raise RequestFailed(error["code"], error["reason"])
+    return response.model_validate(reply["ok"])
+
+
+def _error(code: str, reason: str) -> bytes:
+    return to_json({"error": {"code": code, "reason": reason}})
+
+
+class Answerer:
+    """Wraps the handler of one request: decodes, watches the deadline, and turns every outcome into a reply."""
+
+    def __init__(self, subject: str, handler: Callable[[Q, Cause], Awaitable[Contract]]) -> None:
+        self.request = request_for(subject)
+        self._handler = handler
+
+    async def __call__(self, message: Msg) -> None:
+        headers = message.headers or {}
+        deadline = float(headers.get(DEADLINE, "inf"))
+        if time.time() > deadline:
+            # The asker has given up; working for it would only delay those who still wait.
+            REQUEST_SECONDS.labels(self.request.subject, "expired").observe(0)
+            return
+        started = time.perf_counter()
+        with span(self.request.subject, kind=SpanKind.SERVER, headers=headers):
+            reply, outcome = await self._answer(message.data, headers)
+        await message.respond(reply)
+        REQUEST_SECONDS.labels(self.request.subject, outcome).observe(time.perf_counter() - started)
+
+    async def _answer(self, data: bytes, headers: dict[str, str]) -> tuple[bytes, str]:
+        try:
+            request = self.request.request.model_validate_json(data)
+        except ValidationError as error:
+            return _error("invalid", f"the request is not valid: {error}"), "invalid"
+        try:
+            cause = Cause.new(headers.get(ACTOR))
+            if correlation := headers.get(CORRELATION):
+                cause = Cause(UUID(correlation), actor=headers.get(ACTOR))
+            answer = await self._handler(request, cause)  # type: ignore[arg-type]
+            return b'{"ok":' + answer.model_dump_json().encode() + b"}", "ok"
+        except DependencyUnavailable as error:
+            log.warning("a request could not be answered", subject=self.request.subject, reason=str(error))
+            return _error("unavailable", f"{error.dependency} is not available; try again in a moment"), "unavailable"
+        except DocuTalkError as error:
+            return _error(error.code, str(error)), error.code
+        except Exception:
+            log.exception("a request failed", subject=self.request.subject)
+            return _error("internal", "the request failed inside the service; its log says why"), "internal"
