@@ -34,6 +34,11 @@ M = TypeVar("M", bound=Contract)
 Q = TypeVar("Q", bound=Contract)
 
 
+async def _undecoded(message: NatsMessage) -> NatsMessage:
+    """The middleware decodes: what cannot be read must become a dead letter, not an exception inside FastStream."""
+    return message
+
+
 class MessageBroker:
     """Register with `consume` and `answer`, then `start`. `on_fatal` is told what only a new process can mend."""
 
@@ -73,8 +78,9 @@ class MessageBroker:
             reconnected_cb=self._reconnected,
             error_cb=self._error,
             graceful_timeout=25,
-            logger=None,
+            logger=None,  # the middleware and the answerer log every outcome, as JSON
             apply_types=False,
+            decoder=_undecoded,
         )
         self.requests = RequestClient(lambda: self.nc)
 

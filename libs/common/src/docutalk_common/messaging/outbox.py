@@ -66,8 +66,8 @@ class OutboxRelay:
         )
         try:
             await connection.add_listener(outbox_channel(self._db.schema), lambda *_: self._wake.set())
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock_key):
-                await asyncio.sleep(POLL_SECONDS)  # noqa: ASYNC110  the lock of another process has no event
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock_key):  # noqa: ASYNC110
+                await asyncio.sleep(POLL_SECONDS)
             while True:
                 self._wake.clear()
                 if await self._publish_batch(connection) == BATCH:

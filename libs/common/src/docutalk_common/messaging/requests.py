@@ -14,6 +14,7 @@ from uuid import UUID
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
@@ -116,7 +117,10 @@ class Answerer:
         started = time.perf_counter()
         with span(self.request.subject, kind=SpanKind.SERVER, headers=headers):
             reply, outcome = await self._answer(message.data, headers)
-        await message.respond(reply)
+        try:
+            await message.respond(reply)
+        except (NatsError, OSError) as error:
+            log.warning("a reply could not be sent", subject=self.request.subject, reason=str(error))
         REQUEST_SECONDS.labels(self.request.subject, outcome).observe(time.perf_counter() - started)
 
     async def _answer(self, data: bytes, headers: dict[str, str]) -> tuple[bytes, str]:

@@ -65,7 +65,9 @@ STREAMS: tuple[StreamConfig, ...] = (
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         max_bytes=1 * GIB,
+        duplicate_window=120.0,
         allow_msg_schedules=True,
+        allow_rollup_hdrs=True,  # the server sets it with schedules
     ),
     # Answers in flight. In memory: the finished answer is in PostgreSQL before `done` is sent.
     StreamConfig(
@@ -99,6 +101,7 @@ STREAMS: tuple[StreamConfig, ...] = (
         storage=StorageType.FILE,
         max_age=7 * DAY,
         max_bytes=1 * GIB,
+        duplicate_window=120.0,
     ),
 )
 
