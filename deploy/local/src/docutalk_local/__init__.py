@@ -1,1 +1,1 @@
-"""Runs DocuTalk and its servers on one machine from wheels."""
+"""DocuTalk on one machine: the real servers from wheels, every service as a process of its own, supervised."""

@@ -1,0 +1,28 @@
+"""Fixtures for every test: real servers, one set for each session, provisioned as `docutalk up` does it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from docutalk_local.testing import Backend, TestStack, make_backend
+
+
+@pytest.fixture(scope="session")
+async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
+    """PostgreSQL, NATS and S3, running and empty. `DOCUTALK_TEST_BACKEND` chooses `embedded` or `containers`."""
+    servers = make_backend(tmp_path_factory.mktemp("servers"))
+    try:
+        await servers.start()
+        yield servers
+    finally:
+        await servers.stop()
+
+
+@pytest.fixture(scope="session")
+async def stack(backend: Backend) -> TestStack:
+    """The same servers with roles, schemas, migrations, streams, durables and the bucket.
+
+    Shared by all tests of a session: take a new workspace id in each test, and start again whatever you stop.
+    """
+    return await TestStack.provisioned(backend)
