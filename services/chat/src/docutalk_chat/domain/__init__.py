@@ -1,0 +1,1 @@
+"""What an answer is made of: pure functions over text, states, limits and named errors. No I/O."""

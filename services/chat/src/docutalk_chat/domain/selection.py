@@ -1,0 +1,135 @@
+"""Chooses the spans that answer a question: relevant, and each telling something new.
+
+Relevance is the share of the question's telling words (weighted by their rarity among the spans) that a span has itself
+or, at half weight, in what stands above it (a row of a table has its year in the column titles); with sentence vectors,
+their cosine besides. Novelty is maximal marginal relevance (Carbonell and Goldstein 1998).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from docutalk_chat.domain.answers import Source
+from docutalk_chat.domain.spans import Span, SpanKind, spans
+from docutalk_chat.domain.words import Rarity, is_figure, tokens
+
+MOST_SPANS = 4
+MOST_COMPARED = 64
+"""As many spans are compared by vectors; the rest is behind by its words already."""
+_CONTEXT_WEIGHT = 0.5
+_RARITY = 0.25
+_TYPICAL_WORDS = 20
+_LENGTH_PENALTY = 0.25
+"""A span much longer than `_TYPICAL_WORDS` holds more of any question's words by chance: as b in BM25."""
+_SPAN_WEIGHT = {SpanKind.SENTENCE: 1.0, SpanKind.ROW: 1.0, SpanKind.LINE: 0.75}
+_LEXICAL, _COSINE, _RANK = 0.55, 0.35, 0.10
+_REDUNDANCY = 0.5
+_AGAINST_BEST = 0.72
+"""A further span must score at least this share of the best one."""
+_LEAST_LEXICAL = 0.34
+_LEAST_COSINE = 0.55
+_INSTRUCTIONS = frozenset(
+    tokens(
+        "please answer state question use using base based judgment provide provided response explain tell show list find give"
+        " information primarily mention document according help calculate compute want"
+    )
+)
+_ASKS_FIGURE = re.compile(
+    r"\b(how (?:much|many|long|far|old|large|big)|what percent|percentage|total|amount|margin|ratio|eps|usd|in (?:m|b|tr)illions"
+    r"|what (?:is|was|were|are) the (?:number|rate|value|price|cost|revenue|share))\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A span of a source that might be part of an answer. `lexical` is within 0…1."""
+
+    source: Source
+    span: Span
+    text: str
+    words: frozenset[str]
+    lexical: float
+
+    @property
+    def spoken(self) -> str:
+        """What a sentence vector is made from: a row alone says little, so its context comes with it."""
+        text = " ".join(self.text.split())
+        return f"{self.span.context} {text}" if self.span.kind is SpanKind.ROW else text
+
+
+def candidates(question: str, sources: Sequence[Source]) -> list[Candidate]:
+    """Every span of the sources with its lexical score, best first, at most `MOST_COMPARED`. What overlapping passages
+    both hold comes once."""
+    asked = [word for word in dict.fromkeys(tokens(question)) if word not in _INSTRUCTIONS]
+    seen: set[tuple[object, ...]] = set()
+    found: list[tuple[Source, Span, str, frozenset[str], frozenset[str], frozenset[str]]] = []
+    for source in sources:
+        passage = source.passage
+        name = "".join(filter(str.isalnum, PurePosixPath(passage.filename).stem.lower()))
+        # `AMERICANEXPRESS_2022_10K.pdf` is about the American Express of the question, and each of its rows is.
+        document = frozenset(word for word in asked if len(word) >= 4 and word in name)
+        for span in spans(passage.text):
+            text = passage.text[span.start : span.end]
+            place = (passage.document_id, passage.page, passage.start + span.end)
+            if place in seen or len(text) < 3:
+                continue
+            seen.add(place)
+            found.append((source, span, text, frozenset(tokens(text)), frozenset(tokens(span.context)), document))
+    rarity = Rarity([words | context | document for _, _, _, words, context, document in found])
+    # Damped: the passages were found by the question's words, so that its most telling ones are common among them.
+    weights = {word: 1 + _RARITY * rarity(word) for word in asked}
+    whole = sum(weights.values()) or 1.0
+    wants_figure = _ASKS_FIGURE.search(question) is not None
+    result = []
+    for source, span, text, words, context, document in found:
+        score = sum(
+            weight * (1.0 if word in words or word in document else _CONTEXT_WEIGHT if word in context else 0.0)
+            for word, weight in weights.items()
+        )
+        score = score / whole * _SPAN_WEIGHT[span.kind]
+        score /= 1 + _LENGTH_PENALTY * max(len(words) / _TYPICAL_WORDS - 1, 0)
+        if wants_figure and not any(is_figure(word) for word in words):
+            score *= 0.7
+        result.append(Candidate(source, span, text, words, score))
+    result.sort(key=lambda candidate: (-candidate.lexical, candidate.source.number, candidate.span.start))
+    return result[:MOST_COMPARED]
+
+
+def select(found: Sequence[Candidate], cosines: Sequence[float] | None = None, *, most: int = MOST_SPANS) -> list[Candidate]:
+    """The one to four candidates that answer, most relevant first; none when nothing is relevant enough.
+
+    `cosines` are those of the question with each candidate's `spoken`; without them words alone decide.
+    """
+    if not found:
+        return []
+    scores = [
+        _LEXICAL * candidate.lexical
+        + (_COSINE * (cosines[index] if cosines is not None else candidate.lexical))
+        + _RANK / candidate.source.number
+        for index, candidate in enumerate(found)
+    ]
+
+    def supports(index: int) -> bool:
+        return found[index].lexical >= _LEAST_LEXICAL or (cosines is not None and cosines[index] >= _LEAST_COSINE)
+
+    open_ = [index for index in range(len(found)) if supports(index)]
+    chosen: list[int] = []
+    best = max((scores[index] for index in open_), default=0.0)
+    while open_ and len(chosen) < most:
+        rated = [(scores[index] * (1 - _REDUNDANCY * _likeness(found, index, chosen)), -index) for index in open_]
+        score, negative = max(rated)
+        if score < _AGAINST_BEST * best:
+            break
+        chosen.append(-negative)
+        open_.remove(-negative)
+    return [found[index] for index in chosen]
+
+
+def _likeness(found: Sequence[Candidate], index: int, chosen: Sequence[int]) -> float:
+    """The largest share of a candidate's words that one chosen span has already."""
+    words = found[index].words
+    return max((len(words & found[other].words) / len(words) if words else 1.0 for other in chosen), default=0.0)
