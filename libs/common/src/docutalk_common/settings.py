@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -51,6 +52,16 @@ class ServiceSettings(BaseSettings):
     probe_port: int = 0
     log_format: Literal["json", "text"] = "json"
     log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Settings from a mapping instead of this process's environment; nothing else is read."""
+        found = {}
+        for name, field in cls.model_fields.items():
+            alias = field.validation_alias if isinstance(field.validation_alias, str) else f"DOCUTALK_{name}".upper()
+            if alias in environment:
+                found[name] = environment[alias]
+        return cls(**found)
 
     @classmethod
     def settings_customise_sources(

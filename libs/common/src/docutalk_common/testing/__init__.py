@@ -1,0 +1,1 @@
+"""What tests of every service share. Not imported by any service."""
