@@ -56,7 +56,7 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Settings from a mapping instead of this process's environment; nothing else is read."""
-        found = {}
+        found: dict[str, Any] = {}
         for name, field in cls.model_fields.items():
             alias = field.validation_alias if isinstance(field.validation_alias, str) else f"DOCUTALK_{name}".upper()
             if alias in environment:
