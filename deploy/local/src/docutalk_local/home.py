@@ -71,8 +71,24 @@ class Home:
         """Where a child writes."""
         return self.folder / "logs" / f"{name}.log"
 
+    def holder(self) -> int | None:
+        """The process that runs on this folder now, None when nobody does."""
+        try:
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            return int(text) if text.isdigit() else 0
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[Home]:
         """Make the folder and hold it for this process alone; `HomeInUse` when another one has it.
 
         The kernel drops the lock with the process, so one that was killed leaves nothing in the way; children that it
@@ -92,7 +108,7 @@ class Home:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             self._stop_orphans()
-            yield
+            yield self
             os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
@@ -102,9 +118,12 @@ class Home:
         path = self.folder / "secrets.json"
         stored = json.loads(path.read_text()) if path.exists() else {}
         complete = Secrets.completed(stored)
-        if asdict(complete) != stored:
-            write_private(path, json.dumps(asdict(complete), indent=2))
-        return complete
+        return complete if asdict(complete) == stored else self.keep(complete)
+
+    def keep(self, changed: Secrets) -> Secrets:
+        """Write the passwords down and return them."""
+        write_private(self.folder / "secrets.json", json.dumps(asdict(changed), indent=2))
+        return changed
 
     def port(self, name: str) -> int:
         """The port of a child: the same as last time unless somebody took it meanwhile."""
