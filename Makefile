@@ -21,9 +21,30 @@ install: $(VENV)/.installed ## make .venv and install everything into it
 run: install ## start DocuTalk with embedded servers on http://127.0.0.1:8000
 	@$(BIN)/docutalk up
 
+lint: install ## format, lint, types, layers, house rules
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy $(foreach m,$(MEMBERS),$(m)/src)
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tests/house_rules.py
+
+contracts: install ## OpenAPI, AsyncAPI: committed files are true and break nothing
+	@$(BIN)/python -m docutalk_gateway.openapi --check
+	@$(BIN)/python -m docutalk_common.asyncapi --check
+
+test: lint contracts ## lint, contracts, and every test (real embedded servers)
+	@$(BIN)/pytest
+
+test-containers: install ## the integration tests against PostgreSQL, NATS and MinIO in containers
+	@DOCUTALK_TEST_BACKEND=containers TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/pytest libs services
+
+format: install ## format and mend what can be mended
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
 lock: ## resolve the requirements again (needs uv)
 	uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
 	  $(foreach p,common gateway ingest embed chat cli local,--no-emit-package docutalk-$(p)) \
 	  --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
-.PHONY: help install run lock
+.PHONY: help install run lint contracts test test-containers format lock
