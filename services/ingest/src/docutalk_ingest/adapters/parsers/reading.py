@@ -1,0 +1,83 @@
+"""From a file to pages: the right reader for what the file really is, or a reason why there is none."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+
+from docutalk_common import content_type as kinds
+from docutalk_ingest.adapters.parsers.docx import read_docx
+from docutalk_ingest.adapters.parsers.html import read_html
+from docutalk_ingest.adapters.parsers.pdf import read_pdf
+from docutalk_ingest.adapters.parsers.text import read_text
+from docutalk_ingest.domain import ParsedDocument, ParseFailed
+
+_READERS: dict[str, Callable[[Path], ParsedDocument]] = {
+    kinds.PDF: read_pdf,
+    kinds.DOCX: read_docx,
+    kinds.HTML: read_html,
+    kinds.MARKDOWN: read_text,
+    kinds.PLAIN: read_text,
+    kinds.CSV: read_text,
+    kinds.TSV: read_text,
+}
+_SUPPORTED = "PDF, Word (.docx), HTML, Markdown and plain text"
+_UNSUPPORTED: dict[str, tuple[str, str]] = {
+    kinds.DOC: ("an old Word document (.doc)", "Save it as .docx or PDF and upload that."),
+    kinds.XLS: ("an old Excel workbook (.xls)", "Save its sheets as CSV or PDF and upload those."),
+    kinds.PPT: ("an old PowerPoint presentation (.ppt)", "Save it as PDF and upload that."),
+    kinds.OLE: ("an old Office file", "Save it as .docx or PDF and upload that."),
+    kinds.XLSX: ("an Excel workbook", "Save its sheets as CSV or PDF and upload those."),
+    kinds.PPTX: ("a PowerPoint presentation", "Save it as PDF and upload that."),
+    kinds.ODT: ("an OpenDocument text", "Save it as .docx or PDF and upload that."),
+    kinds.EPUB: ("an EPUB book", "Convert it to PDF or HTML and upload that."),
+    kinds.RTF: ("an RTF text", "Save it as .docx or PDF and upload that."),
+    kinds.EMAIL: ("an e-mail", "Save it as PDF or plain text and upload that."),
+    kinds.ZIP: ("a ZIP archive", "Unpack it and upload the files in it."),
+    "application/gzip": ("a gzip archive", "Unpack it and upload the files in it."),
+    "application/x-7z-compressed": ("a 7z archive", "Unpack it and upload the files in it."),
+    "application/vnd.rar": ("a RAR archive", "Unpack it and upload the files in it."),
+    "application/x-elf": ("a program", f"Supported are {_SUPPORTED}."),
+}
+_ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
+
+
+def read_document(path: Path, filename: str) -> tuple[str, ParsedDocument]:
+    """The media type of a file, by its content, and its pages. `empty`, `unsupported_type`, and what the readers say."""
+    if path.stat().st_size == 0:
+        raise ParseFailed("empty", "The file is empty: it holds no bytes. Check the original and upload it again.")
+    media_type = kinds.detect_file(path, filename)
+    reader = _READERS.get(media_type)
+    if reader is None:
+        raise _unsupported(path, filename, media_type)
+    return media_type, reader(path)
+
+
+def _unsupported(path: Path, filename: str, media_type: str) -> ParseFailed:
+    suffix = Path(filename).suffix.lower()
+    if media_type in {kinds.DOC, kinds.XLS, kinds.PPT, kinds.OLE} and _holds(path, _ENCRYPTED_OFFICE):
+        return ParseFailed("encrypted", "The Office file is protected by a password. Remove the protection and upload it again.")
+    if media_type == kinds.ZIP and suffix in {".docx", ".xlsx", ".pptx", ".odt", ".epub"}:
+        return ParseFailed("damaged", f"The {suffix} file is damaged or incomplete and cannot be opened. Save it again and upload that.")
+    if media_type.startswith("image/"):
+        found = f"an image ({media_type.removeprefix('image/').upper()})"
+        advice = "Text in images cannot be read yet; upload a PDF with a text layer."
+    elif media_type in _UNSUPPORTED:
+        found, advice = _UNSUPPORTED[media_type]
+    else:
+        return ParseFailed("unsupported_type", f"What kind of file this is cannot be told from its content. Supported are {_SUPPORTED}.")
+    named = f"The file is named {suffix} but is {found}" if _mislabelled(suffix, media_type) else f"The file is {found}"
+    return ParseFailed("unsupported_type", f"{named}, which is not supported yet. {advice}")
+
+
+_SUFFIX_KINDS = {".pdf": kinds.PDF, ".docx": kinds.DOCX, ".html": kinds.HTML, ".md": kinds.MARKDOWN, ".txt": kinds.PLAIN}
+
+
+def _mislabelled(suffix: str, media_type: str) -> bool:
+    return suffix in _SUFFIX_KINDS and _SUFFIX_KINDS[suffix] != media_type
+
+
+def _holds(path: Path, needle: bytes) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(needle) >= 0

@@ -1,0 +1,118 @@
+"""Documents and what may become of them: limits, frozen text, named failures. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import UUID, uuid5
+
+from docutalk_common.contracts.ingest import DocumentStatus
+from docutalk_common.errors import DocuTalkError
+
+FINAL_STATUSES = frozenset({DocumentStatus.READY, DocumentStatus.FAILED, DocumentStatus.CANCELLED})
+
+MAX_CHARACTERS = 20_000_000
+"""Text of one document, in code points: about 10,000 dense pages."""
+MAX_PAGES = 20_000
+MAX_BATCH_CHUNKS = 64
+MAX_BATCH_BYTES = 128 * 1024
+
+_CHUNK_NAMESPACE = UUID("6f1d9a52-6f0f-5a0c-9c86-1e2b1f3f7a11")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+
+
+class ParseFailed(DocuTalkError):
+    """The file cannot become text. `code` is for programs, `reason` for the person who uploaded it.
+
+    A handled outcome, not a fault: the document becomes `failed` and the message is done.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class TooMuchText(ParseFailed):
+    """More text than one document may hold."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            "too_much_text",
+            f"The file holds {found}; one document may hold {MAX_CHARACTERS:,} characters. Split it into smaller files.",
+        )
+
+
+@dataclass(frozen=True)
+class ParsedPage:
+    """One page: what the document itself calls it, and its frozen text. `readable` is false when the page is damaged."""
+
+    label: str
+    text: str
+    readable: bool = True
+
+
+@dataclass(frozen=True)
+class ParsedDocument:
+    """Pages in order, made while they are read. `page_count` is known before the first page, or None."""
+
+    pages: Iterator[ParsedPage]
+    page_count: int | None = None
+
+
+@dataclass(frozen=True)
+class ExtractedPage:
+    """A page with its chunks as `(start, end, batch)`: code point offsets into `text`, and the batch a chunk travels in."""
+
+    number: int
+    label: str
+    text: str
+    chunks: list[tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
+class ExtractionSummary:
+    """The totals of one extraction. `unreadable` are the numbers of damaged pages."""
+
+    content_type: str
+    page_count: int
+    characters: int
+    chunk_count: int
+    batch_count: int
+    unreadable: list[int] = field(default_factory=list)
+
+
+@dataclass
+class BatchPlan:
+    """Assigns chunks to batches in order, so that no batch holds more than 64 chunks or about 128 KiB of text."""
+
+    batch: int = 0
+    _chunks: int = 0
+    _bytes: int = 0
+
+    def place(self, size: int) -> int:
+        """The number of the batch (from 0) for a chunk of `size` bytes."""
+        if self._chunks and (self._chunks == MAX_BATCH_CHUNKS or self._bytes + size > MAX_BATCH_BYTES):
+            self.batch += 1
+            self._chunks = self._bytes = 0
+        self._chunks += 1
+        self._bytes += size
+        return self.batch
+
+
+def freeze(text: str) -> str:
+    """The text as it is stored for good: no NUL or control characters but tab and newline, no lone surrogates, LF line ends.
+
+    Offsets count code points of what this returns; it is called once for each page, before anything else looks at the text.
+    """
+    text = _LINE_END.sub("\n", text)
+    text = _CONTROL.sub("", text)
+    return _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def chunk_id(document_id: UUID, version: int, ordinal: int) -> UUID:
+    """The same chunk of the same version has the same id however often it is cut, so that a second try replaces the first."""
+    return uuid5(_CHUNK_NAMESPACE, f"{document_id}/{version}/{ordinal}")
