@@ -1,0 +1,141 @@
+"""Everything is killed while documents are processed, and nothing is lost, doubled or stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import nats
+import pytest
+from docutalk_common.messaging import event_log
+from docutalk_common.messaging.streams import EVENTS, SERVICES, WORK
+from docutalk_common.process import wait_until
+from docutalk_common.testing.pdf import make_pdf
+from docutalk_local.environment import role_dsn
+from docutalk_local.home import OPERATOR
+from docutalk_local.testing.system import Person, System, running_system
+
+pytestmark = pytest.mark.faults
+
+VICTIMS = ("ingest", "embed", "nats", "gateway", "postgres", "chat", "storage")
+SECONDS = 240.0
+
+
+def _library(copies: int = 10, pages: int = 40) -> list[tuple[str, bytes]]:
+    """Files with different, wordy pages: enough work that every kill hits something in flight."""
+    files = []
+    for copy in range(copies):
+        texts = []
+        for page in range(pages):
+            words = hashlib.sha256(f"{copy} {page}".encode()).hexdigest()
+            lines = [
+                f"Report {copy} page {page} line {n} mentions {words[n : n + 8]} and the harvest of {1900 + n}."
+                for n in range(40)
+            ]
+            texts.append("\n".join(lines))
+        files.append((f"report-{copy:02}.pdf", make_pdf(texts)))
+    return files
+
+
+async def _chunks(system: System, workspace: str) -> dict[str, list[tuple[Any, ...]]]:
+    """What embed holds of a workspace: for each file every chunk with its place, text and whether it has a vector."""
+    connection = await asyncpg.connect(role_dsn(system.stack.servers, system.stack.secrets, "embed"))
+    try:
+        rows = await connection.fetch(
+            """
+            SELECT d.filename, c.ordinal, c.page, c.start, c."end", md5(c.text) AS text, count(e.chunk_id) AS vectors
+            FROM embed.chunks c
+            JOIN embed.documents d USING (document_id)
+            LEFT JOIN embed.embeddings e USING (chunk_id)
+            WHERE c.workspace_id = $1 GROUP BY d.filename, c.chunk_id ORDER BY d.filename, c.ordinal
+            """,
+            workspace,
+        )
+    finally:
+        await connection.close()
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        found.setdefault(row["filename"], []).append(tuple(row)[1:])
+    return found
+
+
+async def _settled(system: System) -> bool:
+    """Nothing in any outbox and nothing in the work queue."""
+    for service in SERVICES:
+        connection = await asyncpg.connect(role_dsn(system.stack.servers, system.stack.secrets, service))
+        try:
+            if await connection.fetchval(f"SELECT count(*) FROM {service}.outbox"):
+                return False
+        finally:
+            await connection.close()
+    nc = await nats.connect(system.stack.servers.nats_url, user=OPERATOR, password=system.stack.secrets.nats[OPERATOR])
+    try:
+        return (await nc.jetstream().stream_info(WORK)).state.messages == 0
+    finally:
+        await nc.close()
+
+
+async def _kill_everything_in_turn(system: System, person: Person, documents: list[str]) -> int:
+    """Kills the next victim each time the previous one works again and at least one count has moved. Returns the kills
+    that happened while documents were still being processed."""
+    supervisor = system.stack.supervisor
+    before: Any = None
+    kills = 0
+    for victim in VICTIMS:
+
+        async def moved() -> bool:
+            nonlocal before
+            states = [await person.document(document) for document in documents]
+            if all(state["status"] in {"ready", "failed"} for state in states):
+                return True
+            counts = [(state["status"], state["progress"]) for state in states]
+            changed = counts != before
+            before = counts
+            return changed
+
+        await wait_until(moved, seconds=SECONDS, what=f"progress before {victim} is killed")
+        states = [await person.document(document) for document in documents]
+        if any(state["status"] not in {"ready", "failed"} for state in states):
+            kills += 1
+        await supervisor.kill(victim)
+        await asyncio.sleep(0)
+        await supervisor.until_ready(victim, timeout=60)
+    return kills
+
+
+async def test_every_document_is_ready_with_the_chunks_of_a_calm_run_after_each_process_was_killed(tmp_path: Path) -> None:
+    files = _library()
+    async with running_system(tmp_path / "home") as system:
+        calm = await system.register("calm@example.com")
+        accepted = await calm.upload(files)
+        calm_documents = await calm.until_final([d["id"] for d in accepted], seconds=SECONDS)
+        assert {d["status"] for d in calm_documents.values()} == {"ready"}
+        expected = await _chunks(system, calm.workspace)
+        assert len(expected) == len(files)
+
+        stormy = await system.register("stormy@example.com")
+        accepted = await stormy.upload(files)
+        ids = [d["id"] for d in accepted]
+        kills = await _kill_everything_in_turn(system, stormy, ids)
+        assert kills >= 4, f"only {kills} kills hit documents in flight: the library is too small for this machine"
+        documents = await stormy.until_final(ids, seconds=SECONDS)
+
+        assert {d["filename"]: (d["status"], d["reason"]) for d in documents.values()} == {
+            name: ("ready", None) for name, _ in files
+        }
+        assert await _chunks(system, stormy.workspace) == expected
+        await wait_until(lambda: _settled(system), seconds=30, what="outboxes and the work queue are empty")
+        await _each_outcome_was_told_once(system, stormy.workspace, len(files))
+
+
+async def _each_outcome_was_told_once(system: System, workspace: str, files: int) -> None:
+    nc = await nats.connect(system.stack.servers.nats_url, user=OPERATOR, password=system.stack.secrets.nats[OPERATOR])
+    try:
+        for kind in ("gateway.v1.document.uploaded", "ingest.v1.document.ready", "embed.v1.document.indexed"):
+            events = await event_log.read(nc, EVENTS, f"evt.{kind}.{workspace}.*")
+            assert len(events) == files, f"{kind}: {len(events)} events for {files} documents"
+    finally:
+        await nc.close()
