@@ -263,7 +263,8 @@ def dead_letter(durable: Durable, message: Msg, code: str, reason: str) -> DeadL
         subject=message.subject,
         message_id=str(body["id"]) if "id" in body else None,
         workspace_id=_uuid(body.get("workspace_id") or data.get("workspace_id")),
-        document_id=_uuid(data.get("document_id")),
+        # A letter about a letter names no document: whoever failed to mark it would be asked again, for ever.
+        document_id=None if durable.stream == DEAD_LETTERS else _uuid(data.get("document_id")),
         version=version if isinstance(version, int) else None,
         code=code,
         reason=reason,
