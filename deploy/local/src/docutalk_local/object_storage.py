@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sysconfig
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,14 @@ class ObjectStorageServer:
     async def prepare(self) -> None:
         """Make the folder."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def sweep(self, older_than_seconds: float = 24 * 3600.0) -> None:
+        """Delete what uploads left behind that were cut off when the server was killed; it hides them but keeps them."""
+        limit = time.time() - older_than_seconds
+        for path in self.folder.rglob(".rclone_temp_*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < limit:
+                    path.unlink()
 
     def program(self) -> Program:
         """How to run the server; `prepare` must have been called."""

@@ -16,7 +16,7 @@ from docutalk_common.provisioning import provision_bucket, provision_messaging, 
 
 from docutalk_local.children import Program, base_environment
 from docutalk_local.environment import BUCKET, REGION, Servers, service_environment
-from docutalk_local.errors import PortInUse
+from docutalk_local.errors import PortInUse, StartError
 from docutalk_local.home import OPERATOR, Home, Secrets
 from docutalk_local.nats_server import NatsServer
 from docutalk_local.object_storage import ObjectStorageServer
@@ -50,6 +50,7 @@ class Options:
     admin_email: str = "admin@example.com"
     admin_password: str | None = None
     """None: the password in the state folder, made at random the first time."""
+    services: tuple[ServiceName, ...] = SERVICES
     durable: bool = True
     """False trades safety in a power cut for speed. For tests."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -77,6 +78,7 @@ class LocalStack:
         self.storage = ObjectStorageServer(home.folder / "objects", home.port("storage"), keys, home.log("storage"))
         self.servers = Servers(self.postgres.superuser_dsn, self.nats.url, self.storage.endpoint)
         self.supervisor = Supervisor(report=report, record=home.record)
+        self._sweeping: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -95,11 +97,16 @@ class LocalStack:
                 await server.prepare()
             await self.supervisor.start([self.postgres.program(), self.nats.program(), self.storage.program()])
         with step("Schemas, streams and the bucket"):
-            await self.provision()
-        with step("Services: " + ", ".join(SERVICES)):
-            await self.supervisor.start([self.service(name) for name in SERVICES])
+            try:
+                await self._provision()
+            except ExceptionGroup as group:
+                cause = group.exceptions[0]
+                raise StartError(f"the servers could not be made ready: {type(cause).__name__}: {cause}") from cause
+        with step("Services: " + ", ".join(self.options.services)):
+            await self.supervisor.start([self.service(name) for name in self.options.services])
+        self._sweeping = asyncio.create_task(asyncio.to_thread(self.storage.sweep))
 
-    async def provision(self) -> None:
+    async def _provision(self) -> None:
         """Make the servers ready for the services. The streams are ours alone, so a newer table simply changes them."""
         keys = self.secrets.storage_keys(OPERATOR)
         async with asyncio.TaskGroup() as group:
@@ -120,6 +127,8 @@ class LocalStack:
     async def stop(self) -> None:
         """Stop the gateway, then the other services, then the servers."""
         await self.supervisor.stop()
+        if self._sweeping is not None:
+            await self._sweeping
 
     def service(self, name: ServiceName) -> Program:
         """How to run one service."""

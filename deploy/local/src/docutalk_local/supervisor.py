@@ -18,7 +18,6 @@ from docutalk_local.errors import ChildFailed
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _HEALTHY_AFTER_SECONDS = 60.0
 _PROBE_SECONDS = 0.02
-_LIVENESS_SECONDS = 10.0
 _LIVENESS_REFUSALS = 3
 _LOG_CHECK_SECONDS = 15.0
 LOG_BYTES = 8 << 20
@@ -49,10 +48,13 @@ class Supervisor:
         report: Report = lambda name, sentence: None,
         record: Record = lambda name, pid: None,
         restart: bool = True,
+        liveness_seconds: float = 10.0,
     ) -> None:
+        """`liveness_seconds`: how often a child that can hang is asked whether it is alive."""
         self._report = report
         self._record = record
         self._restart = restart
+        self._liveness_seconds = liveness_seconds
         self._children: dict[str, _Child] = {}
         self._housekeeping: asyncio.Task[None] | None = None
 
@@ -186,13 +188,13 @@ class Supervisor:
         refusals = 0
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LIVENESS_SECONDS):
+                async with asyncio.timeout(self._liveness_seconds):
                     return await process.wait()
             if child.program.alive is None or not child.wanted:
                 continue
             refusals = 0 if await _says_yes(child.program.alive) else refusals + 1
             if refusals >= _LIVENESS_REFUSALS:
-                self._report(child.program.name, f"does not answer for {refusals * _LIVENESS_SECONDS:g} s, killing it")
+                self._report(child.program.name, f"does not answer any more, killing it")
                 _signal_group(process, signal.SIGKILL)
 
     async def _end(self, child: _Child) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
 import json
 import os
@@ -70,6 +72,7 @@ def of_machine(home: Home, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from _choices(environment)
     for service in SERVICES:
         yield from _own_settings(service, environment)
+    yield from _misspelled(environment)
 
 
 def of_service(service: str) -> Iterator[Finding]:
@@ -170,10 +173,25 @@ def _choices(environment: Mapping[str, str]) -> Iterator[Finding]:
 def _own_settings(service: ServiceName, environment: Mapping[str, str]) -> Iterator[Finding]:
     """The settings of a service that a person set; those that `docutalk up` fills in are not theirs to get wrong."""
     chosen = {name for name, _ in settings_for(service, environment)}
-    problems = [f for f in of_service(service) if not f.ok and f.subject in chosen]
+    problems = [f for f in of_service(service) if not f.ok and f.subject in {*chosen, service}]
     yield from problems
     if not problems:
         yield Finding(f"Settings of {service}", True, "fine")
+
+
+def _misspelled(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Names that nothing reads and that look like one that something does."""
+    known = {"DOCUTALK_HOME", "DOCUTALK_PORT"}
+    for service in SERVICES:
+        with contextlib.suppress(ModuleNotFoundError):
+            settings = _settings_class(service)
+            known |= {_variable(settings, (name,)) for name in settings.model_fields}
+    for name in environment:
+        plain = name.removesuffix("_FILE")
+        if plain.startswith("DOCUTALK_") and plain not in known:
+            near = difflib.get_close_matches(plain, sorted(known), n=1, cutoff=0.85)
+            if near:
+                yield Finding(name, False, f"nothing reads it; {near[0]} was probably meant")
 
 
 def _settings_class(service: str) -> type[BaseSettings]:

@@ -1,0 +1,340 @@
+"""The public API over HTTP: signs in, renews tokens, turns every error into one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from httpx_sse import EventSource, SSEError
+
+from docutalk_cli.account import Account, Tokens, TokenStore
+from docutalk_cli.output import Exit
+
+Json = dict[str, Any]
+
+API = "/api/v1"
+# The server sends a keep-alive every 15 s on event streams.
+_STREAM_SILENCE_SECONDS = 60.0
+_RECONNECTS = 6
+_TOO_MANY_REQUESTS = 429
+_LONGEST_WAIT_SECONDS = 30.0
+
+
+class ClientError(Exception):
+    """What a person reads; `exit_code` is what a script reads."""
+
+    exit_code = Exit.FAILED
+
+
+class NotReachable(ClientError):
+    """Nobody answered."""
+
+    exit_code = Exit.NO_ACCESS
+
+
+class NotSignedIn(ClientError):
+    """The server does not know who asks."""
+
+    exit_code = Exit.NO_ACCESS
+
+
+class Refused(ClientError):
+    """The server answered with an error. `problem` is its problem details (RFC 9457), as far as it sent any."""
+
+    def __init__(self, status: int, problem: Json) -> None:
+        self.status = status
+        self.problem = problem
+        super().__init__(_sentence(status, problem))
+
+    @property
+    def code(self) -> str:
+        """The error's code, the end of the problem's type."""
+        return str(self.problem.get("type", "")).rpartition(":")[2]
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """One server-sent event with its JSON."""
+
+    id: str
+    name: str
+    data: Json
+
+
+class Api:
+    """One command's conversation with the server. Use it as an async context manager."""
+
+    def __init__(self, account: Account, store: TokenStore) -> None:
+        self.account = account
+        self._store = store
+        self._tokens = account.login
+        self._renewing = asyncio.Lock()
+        self._http = httpx.AsyncClient(
+            base_url=account.url,
+            # Uploads may take any time; what counts is that something moves.
+            timeout=httpx.Timeout(60.0, connect=5.0, pool=None),
+            headers={"User-Agent": "docutalk-cli"},
+            # A proxy of the environment cannot reach this machine's own loopback.
+            trust_env=not _is_loopback(account.url),
+        )
+
+    async def __aenter__(self) -> Api:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, **query: str | int | None) -> Json:
+        """The JSON of a GET below `/api/v1`."""
+        parameters = {name: value for name, value in query.items() if value is not None}
+        return _body(await self._send("GET", path, params=parameters))
+
+    async def post(self, path: str, body: Json, *, timeout: float | None = None) -> Json:
+        """The JSON of a POST. `timeout` in seconds replaces the usual minute without a byte."""
+        extra = {} if timeout is None else {"timeout": httpx.Timeout(timeout, connect=5.0)}
+        return _body(await self._send("POST", path, json=body, **extra))
+
+    async def delete(self, path: str) -> None:
+        """A DELETE."""
+        await self._send("DELETE", path)
+
+    async def upload(self, path: str, filename: str, file: Any) -> Json:
+        """One file as a multipart form, read in pieces of 64 KiB while it is sent. `file` needs `read`, `seek` and `fileno`."""
+        # The server looks at the content; a guess from the name would only be noise.
+        files = {"file": (filename, file, "application/octet-stream")}
+        return _body(await self._send("POST", path, files=files, timeout=httpx.Timeout(300.0, connect=5.0, pool=None)))
+
+    async def sign_in(self, email: str, password: str) -> Tokens:
+        """Tokens for an e-mail address and a password."""
+        answer = await self._raw("POST", f"{API}/auth/login", json={"email": email, "password": password})
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            raise NotSignedIn(_sentence(answer.status_code, _problem(answer)))
+        return Tokens.answered(email, _body(_checked(answer)))
+
+    async def sign_out(self, tokens: Tokens) -> None:
+        """Ends a sign-in on the server."""
+        await self._raw("POST", f"{API}/auth/logout", json={"refresh_token": tokens.refresh_token})
+
+    @contextlib.asynccontextmanager
+    async def post_events(self, path: str, body: Json) -> AsyncIterator[AsyncIterator[StreamEvent]]:
+        """The events that a POST is answered with, once."""
+        async with self._events("POST", path, json=body) as events:
+            yield events
+
+    async def follow(self, path: str, *, after: str | None = None) -> AsyncIterator[StreamEvent]:
+        """The events of a GET stream for ever: connects again where it was after every interruption.
+
+        Raises `NotReachable` after about half a minute without a connection, `Refused` when the server does not want.
+        """
+        failures = 0
+        while True:
+            headers = {} if after is None else {"Last-Event-ID": after}
+            try:
+                async with self._events("GET", path, headers=headers) as events:
+                    async for event in events:
+                        failures = 0
+                        after = event.id or after
+                        yield event
+            except NotReachable:
+                failures += 1
+                if failures > _RECONNECTS:
+                    raise
+            await asyncio.sleep(min(0.5 * 2**failures, 8.0))
+
+    @contextlib.asynccontextmanager
+    async def _events(self, method: str, path: str, **request: Any) -> AsyncIterator[AsyncIterator[StreamEvent]]:
+        headers = {"Accept": "text/event-stream", **request.pop("headers", {})}
+        timeout = httpx.Timeout(_STREAM_SILENCE_SECONDS, connect=5.0, pool=None)
+        response = await self._send(method, path, headers=headers, timeout=timeout, stream=True, **request)
+        try:
+            yield self._decoded(response)
+        finally:
+            await response.aclose()
+
+    async def _decoded(self, response: httpx.Response) -> AsyncIterator[StreamEvent]:
+        try:
+            async for event in EventSource(response).aiter_sse():
+                yield StreamEvent(event.id, event.event, json.loads(event.data))
+        except (httpx.TransportError, SSEError) as error:
+            raise self._not_reachable(error) from error
+
+    async def _send(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **request: Any) -> httpx.Response:
+        """Sends with a token; a token that is refused is renewed once, a limit that is met is waited for once."""
+        token = await self._access_token()
+        for last in (False, True):
+            answer = await self._raw(method, API + path, headers={"Authorization": f"Bearer {token}", **(headers or {})}, **request)
+            if not last and answer.status_code == httpx.codes.UNAUTHORIZED:
+                token = await self._access_token(refused=token)
+                continue
+            if not last and answer.status_code == _TOO_MANY_REQUESTS:
+                await asyncio.sleep(min(float(answer.headers.get("Retry-After", "1")), _LONGEST_WAIT_SECONDS))
+                continue
+            break
+        return _checked(answer)
+
+    async def _raw(self, method: str, path: str, *, stream: bool = False, **request: Any) -> httpx.Response:
+        extensions = {} if "timeout" not in request else {"timeout": request.pop("timeout").as_dict()}
+        built = self._http.build_request(method, path, extensions=extensions or None, **request)
+        try:
+            answer = await self._http.send(built, stream=True)
+            if not stream or answer.is_error:
+                await answer.aread()
+                await answer.aclose()
+        except httpx.TransportError as error:
+            raise self._not_reachable(error) from error
+        return answer
+
+    async def _access_token(self, *, refused: str | None = None) -> str:
+        """A token that should work. `refused` is the one that just did not."""
+        if self.account.token is not None:
+            if refused is not None:
+                raise NotSignedIn(f"{self.account.url} does not accept the token in DOCUTALK_TOKEN.")
+            return self.account.token
+        async with self._renewing:
+            if self._tokens is None or not self._tokens.fresh or self._tokens.access_token == refused:
+                self._tokens = await self._renewed(refused)
+            return self._tokens.access_token
+
+    async def _renewed(self, refused: str | None) -> Tokens:
+        """New tokens, from the store if another command was faster, else by refresh, else by password."""
+        key = self.account.url if self.account.login is not None else self.account.cache_key
+        with self._store.locked():
+            stored = self._store.get(key)
+            if stored is not None and stored.fresh and stored.access_token != refused:
+                return stored
+            tokens = await self._refreshed(stored) if stored is not None else None
+            if tokens is None and self.account.email and self.account.password:
+                tokens = await self.sign_in(self.account.email, self.account.password)
+            if tokens is None:
+                raise await self._who_are_you(ended=stored is not None)
+            self._store.put(key, tokens)
+            return tokens
+
+    async def _refreshed(self, stored: Tokens) -> Tokens | None:
+        answer = await self._raw("POST", f"{API}/auth/refresh", json={"refresh_token": stored.refresh_token})
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.UNPROCESSABLE_ENTITY):
+            return None
+        return Tokens.answered(stored.email, _body(_checked(answer)))
+
+    async def _who_are_you(self, *, ended: bool) -> NotSignedIn:
+        # Whoever has no account at hand may have no server either; that is the better thing to say.
+        await self._raw("GET", "/livez")
+        if ended:
+            return NotSignedIn(f"The sign-in at {self.account.url} has ended. Sign in again: docutalk login --url {self.account.url}")
+        return NotSignedIn(
+            f"Not signed in at {self.account.url}. Run docutalk login, set DOCUTALK_TOKEN, or start the command in the folder"
+            " where docutalk up runs."
+        )
+
+    def _not_reachable(self, error: Exception) -> NotReachable:
+        url = self.account.url
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            hint = "Start it with docutalk up" if _is_loopback(url) else "Check the address"
+            return NotReachable(f"Nothing answers at {url}. {hint}, or say where DocuTalk is with --url or DOCUTALK_URL.")
+        if isinstance(error, httpx.TimeoutException):
+            return NotReachable(f"{url} did not answer in time. Try again, or look at its logs.")
+        return NotReachable(f"The connection to {url} broke off ({type(error).__name__}). Try again in a moment.")
+
+
+async def workspace_of(api: Api, name: str | None) -> str:
+    """The id of a workspace given by id or name; of the caller's default workspace without one."""
+    if name is None:
+        found: str = (await api.get("/users/me"))["default_workspace_id"]
+        return found
+    workspaces = [item async for item in every(api, "/workspaces")]
+    matches = [item["id"] for item in workspaces if name in (item["id"], item["name"])]
+    if len(matches) == 1:
+        return str(matches[0])
+    if matches:
+        raise ClientError(f"{len(matches)} workspaces are called {name!r}. Give the id instead: {', '.join(matches)}")
+    names = ", ".join(item["name"] for item in workspaces)
+    raise ClientError(f"There is no workspace {name!r}. There are: {names}")
+
+
+async def document_of(api: Api, workspace: str, name: str) -> Json:
+    """A document given by id, by the beginning of its id, or by its filename."""
+    with contextlib.suppress(Refused):
+        return await api.get(f"/workspaces/{workspace}/documents/{name}")
+    documents = [item async for item in every(api, f"/workspaces/{workspace}/documents")]
+    matches = [d for d in documents if d["filename"] == name] or [d for d in documents if d["id"].startswith(name.lower())]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ClientError(f"{name!r} may be any of {len(matches)} documents. Give the id: {', '.join(d['id'] for d in matches)}")
+    raise ClientError(f"There is no document {name!r}. docutalk status lists them.")
+
+
+async def every(api: Api, path: str, **query: str | int | None) -> AsyncIterator[Json]:
+    """Every item of a list, page by page."""
+    page, seen = 1, 0
+    while True:
+        answer = await api.get(path, page=page, per_page=100, **query)
+        for item in answer["items"]:
+            yield item
+        seen += len(answer["items"])
+        if not answer["items"] or seen >= answer["total"]:
+            return
+        page += 1
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if not answer.is_error:
+        return answer
+    problem = _problem(answer)
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        raise NotSignedIn(_sentence(answer.status_code, problem))
+    raise Refused(answer.status_code, problem)
+
+
+def _body(answer: httpx.Response) -> Json:
+    if answer.status_code == httpx.codes.NO_CONTENT:
+        return {}
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ClientError(f"{answer.url.host} answered something that is not DocuTalk's API. Check the address.")
+    return found
+
+
+def _problem(answer: httpx.Response) -> Json:
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sentence(status: int, problem: Mapping[str, Any]) -> str:
+    """One sentence: the detail, the fields that are wrong, and for errors of the server the id that finds them in its logs."""
+    text = str(problem.get("detail") or problem.get("title") or f"The server answered {status}.")
+    errors = [f"{_field(error)}: {error['message']}" for error in problem.get("errors") or [] if "message" in error]
+    if len(errors) > 1:
+        text = "; ".join(errors)
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR and problem.get("trace_id"):
+        text = f"{text} (trace id {problem['trace_id']})"
+    return text
+
+
+def _field(error: Mapping[str, Any]) -> str:
+    location = [str(part) for part in error.get("location", []) if part not in ("body", "query", "path")]
+    return ".".join(location) or "request"
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,116 @@
+"""What a person sees and what a script reads: exit codes, consoles, words for sizes and places."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_STATUS_STYLES = {"ready": "green", "failed": "red", "cancelled": "yellow", "queued": "dim"}
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    FAILED = 1
+    """The server refused, or a document failed."""
+    USAGE = 2
+    """The command line is wrong."""
+    NO_ACCESS = 3
+    """The server is not reachable, or we are not signed in."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells count it."""
+
+
+class Output:
+    """One command's standard output (results) and standard error (everything else).
+
+    Into a pipe go plain lines without colour, bars or line breaks of our own; tables become lines with tabs.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.out = Console(highlight=False)
+        self.err = Console(stderr=True, highlight=False)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody watches standard output."""
+        return self.out.is_terminal and not self.as_json
+
+    def json(self, data: Any) -> None:
+        """One JSON document."""
+        sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+    def json_line(self, data: Any) -> None:
+        """One line of JSON, at once."""
+        sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def line(self, text: str | Text) -> None:
+        """One line; wrapped at words on a terminal, whole in a pipe."""
+        self.out.print(Text(text) if isinstance(text, str) else text, soft_wrap=not self.out.is_terminal)
+
+    def raw(self, text: str) -> None:
+        """Characters as they are, at once."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def note(self, text: str | Text) -> None:
+        """A remark that is not part of the result."""
+        self.err.print(Text(text, style="dim") if isinstance(text, str) else text, soft_wrap=not self.err.is_terminal)
+
+    def error(self, text: str) -> None:
+        """Why the command fails."""
+        self.err.print(Text.assemble(("Error: ", "red"), text), soft_wrap=not self.err.is_terminal)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, numeric: Iterable[str] = (), wide: str) -> None:
+        """A table. The column `wide` gives way when the terminal is narrow."""
+        if not self.out.is_terminal:
+            self.raw("\t".join(columns) + "\n")
+            for row in rows:
+                self.raw("\t".join(_one_line(str(cell)) for cell in row) + "\n")
+            return
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+        numbers = set(numeric)
+        for name in columns:
+            table.add_column(
+                name,
+                justify="right" if name in numbers else "left",
+                overflow="fold" if name == wide else "ellipsis",
+                no_wrap=name != wide,
+            )
+        for row in rows:
+            table.add_row(*row)
+        self.out.print(table)
+
+
+def status_text(status: str) -> Text:
+    """A document's status in its colour."""
+    return Text(status, style=_STATUS_STYLES.get(status, "cyan"))
+
+
+def place(item: Mapping[str, Any]) -> str:
+    """Where something stands: `report.pdf, p. 3`."""
+    return f"{item['filename']}, p. {item['page']}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 page`, `2 pages`, `1,200 pages`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and runs of blanks."""
+    return " ".join(text.split())
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\t", " ").replace("\n", " ")
