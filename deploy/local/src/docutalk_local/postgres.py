@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import tempfile
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class PostgresServer:
             os.chown(self.folder, account.uid, account.gid)
         if self.data.exists():
             return
+        for abandoned in self.folder.glob("making-*"):
+            shutil.rmtree(abandoned)
         # Under another name until it is complete, so that a cluster under its own name always is.
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="making-") as making:
             password_file = Path(making) / "password"

@@ -194,7 +194,7 @@ class Supervisor:
                 continue
             refusals = 0 if await _says_yes(child.program.alive) else refusals + 1
             if refusals >= _LIVENESS_REFUSALS:
-                self._report(child.program.name, f"does not answer any more, killing it")
+                self._report(child.program.name, "does not answer any more, killing it")
                 _signal_group(process, signal.SIGKILL)
 
     async def _end(self, child: _Child) -> None:
