@@ -1,0 +1,198 @@
+"""One queue in front of the model: texts of many messages share batches, and questions never wait behind documents."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from docutalk_common.errors import RequestFailed
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A model. `tokenize` may be called from many threads, `infer` from one at a time."""
+
+    name: str
+    dimension: int
+    batch: int
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+    def infer(self, tokens: Sequence[Sequence[int]]) -> Vectors: ...
+
+
+class Lane(IntEnum):
+    """Who goes first. A lane is served only while those above it are empty; a running batch (.1 s) is not interrupted."""
+
+    QUERY = 0
+    """A search: one short text that a person waits for."""
+    INTERACTIVE = 1
+    """Texts that a person waits for, such as the sentences of an answer."""
+    BULK = 2
+    """Chunks of documents. Callers wait for room when the queue is full."""
+
+
+class _Job:
+    """One call of `embed`: its vectors, and how many of them are missing."""
+
+    def __init__(self, count: int, dimension: int) -> None:
+        self.vectors = np.empty((count, dimension), np.float32)
+        self.missing = count
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def store(self, row: int, vector: Vectors) -> None:
+        self.vectors[row] = vector
+        self.missing -= 1
+        if self.missing == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class _Item:
+    """One text of a job."""
+
+    __slots__ = ("job", "row", "taken", "tokens")
+
+    def __init__(self, job: _Job, row: int, tokens: list[int]) -> None:
+        self.job = job
+        self.row = row
+        self.tokens = tokens
+        self.taken = False
+
+    @property
+    def length(self) -> int:
+        return len(self.tokens)
+
+
+class _Queue:
+    """The waiting items of one lane: the oldest is always in the next batch, its neighbours in length fill it up.
+
+    So nothing starves, messages end in the order they came, and batches are as even as when all were sorted.
+    """
+
+    def __init__(self) -> None:
+        self._by_age: deque[_Item] = deque()
+        self._by_length: list[_Item] = []
+
+    def __len__(self) -> int:
+        return len(self._by_length)
+
+    def add(self, items: Sequence[_Item]) -> None:
+        self._by_age.extend(items)
+        self._by_length.extend(items)
+        self._by_length.sort(key=lambda item: item.length)
+
+    def take(self, size: int) -> list[_Item]:
+        """Up to `size` items, fewer only when no more are waiting."""
+        self._drop_cancelled()
+        if not self._by_age:
+            return []
+        oldest = self._by_age[0]
+        place = bisect.bisect_left(self._by_length, oldest.length, key=lambda item: item.length)
+        place = self._by_length.index(oldest, place)
+        start = max(0, min(place - size // 2, len(self._by_length) - size))
+        batch = self._by_length[start : start + size]
+        del self._by_length[start : start + size]
+        for item in batch:
+            item.taken = True
+        self._drop_cancelled()
+        return batch
+
+    def _drop_cancelled(self) -> None:
+        """Removes what nobody waits for any more from the head of the queue; the rest is found when it gets there."""
+        while self._by_age and (self._by_age[0].taken or self._by_age[0].job.done.done()):
+            item = self._by_age.popleft()
+            if not item.taken:
+                self._by_length.remove(item)
+
+
+class MicroBatcher:
+    """Hands batches of the model's size to one thread, most urgent lane first."""
+
+    def __init__(self, engine: Engine, *, bulk_limit: int = 512, urgent_limit: int = 1024) -> None:
+        """`bulk_limit`: texts that may wait in the bulk lane before callers do; `urgent_limit`: texts in each of the other
+        lanes before callers are turned away."""
+        self.engine = engine
+        self._bulk_limit = bulk_limit
+        self._urgent_limit = urgent_limit
+        self._queues = {lane: _Queue() for lane in Lane}
+        self._room = asyncio.Condition()
+        self._work = asyncio.Event()
+        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._tokenization = ThreadPoolExecutor(2, thread_name_prefix="tokenization")
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serves the queue inside of the block. Jobs that are left at its end are cancelled."""
+        serving = asyncio.create_task(self._serve(), name="embedding")
+        try:
+            yield
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            for queue in self._queues.values():
+                for item in queue.take(len(queue)):
+                    item.job.done.cancel()
+            self._inference.shutdown()
+            self._tokenization.shutdown()
+
+    async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
+        """Unit vectors [n, dimension] of n texts, in their order. The model's error, if it raises one.
+
+        Raises `RequestFailed` (`unavailable`) when an urgent lane is full; in the bulk lane it waits.
+        """
+        if not texts:
+            return np.empty((0, self.engine.dimension), np.float32)
+        tokens = await asyncio.get_running_loop().run_in_executor(self._tokenization, self.engine.tokenize, texts)
+        job = _Job(len(texts), self.engine.dimension)
+        items = [_Item(job, row, ids) for row, ids in enumerate(tokens)]
+        queue = self._queues[lane]
+        if lane is Lane.BULK:
+            async with self._room:
+                # A job larger than the queue gets in when it is alone.
+                await self._room.wait_for(lambda: not len(queue) or len(queue) + len(items) <= self._bulk_limit)
+                queue.add(items)
+        elif len(queue) + len(items) > self._urgent_limit:
+            raise RequestFailed("unavailable", "too many texts are waiting to be embedded; try again in a moment")
+        else:
+            queue.add(items)
+        self._work.set()
+        await job.done
+        return job.vectors
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = self._next()
+            if not batch:
+                self._work.clear()
+                await self._work.wait()
+                continue
+            try:
+                vectors = await loop.run_in_executor(self._inference, self.engine.infer, [item.tokens for item in batch])
+            except Exception as error:
+                for item in batch:
+                    item.job.fail(error)
+            else:
+                for item, vector in zip(batch, vectors, strict=True):
+                    item.job.store(item.row, vector)
+            async with self._room:
+                self._room.notify_all()
+
+    def _next(self) -> list[_Item]:
+        for lane in Lane:
+            if batch := self._queues[lane].take(self.engine.batch):
+                return batch
+        return []

@@ -1,0 +1,58 @@
+"""What embed is made of, in the order in which it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from docutalk_common.db import Database
+from docutalk_common.messaging.broker import MessageBroker
+from docutalk_common.process import Runtime
+from pgvector.asyncpg import register_vector
+
+from docutalk_embed.adapters.batcher import MicroBatcher
+from docutalk_embed.adapters.minilm import MiniLM
+from docutalk_embed.adapters.processors import available_processors
+from docutalk_embed.consumers.ingest_chunks_index import ingest_chunks_index
+from docutalk_embed.consumers.ingest_document_deleted import ingest_document_deleted
+from docutalk_embed.consumers.request_passage_search import request_passage_search
+from docutalk_embed.consumers.request_text_embed import request_text_embed
+from docutalk_embed.settings import EmbedSettings
+
+
+def open_database(settings: EmbedSettings) -> Database:
+    """The schema of embed, on connections that know pgvector's types."""
+    return Database(
+        settings.postgres_dsn.get_secret_value(),
+        schema="embed",
+        pool_size=settings.postgres_pool_size,
+        on_connect=register_vector,
+    )
+
+
+def subscribe(broker: MessageBroker, db: Database, batcher: MicroBatcher) -> None:
+    """Everything that embed takes."""
+    broker.consume("embed-chunks-index", ingest_chunks_index(batcher))
+    broker.consume("embed-document-deleted", ingest_document_deleted)
+    broker.answer("rpc.embed.v1.passage.search", request_passage_search(db, batcher))
+    broker.answer("rpc.embed.v1.text.embed", request_text_embed(batcher))
+
+
+@contextlib.asynccontextmanager
+async def embed(settings: EmbedSettings, runtime: Runtime) -> AsyncIterator[None]:
+    """The running service: model, database, broker; stopped in reverse."""
+    engine = await asyncio.to_thread(
+        MiniLM, threads=settings.embed_threads or available_processors(), precision=settings.embed_precision
+    )
+    db = open_database(settings)
+    batcher = MicroBatcher(engine)
+    broker = MessageBroker(settings, service="embed", db=db, on_fatal=runtime.fail)
+    subscribe(broker, db, batcher)
+    async with batcher.running():
+        try:
+            await broker.start()
+            yield
+        finally:
+            await broker.stop()
+            await db.close()

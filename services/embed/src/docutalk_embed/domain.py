@@ -1,0 +1,163 @@
+"""What embed knows without asking anyone: limits, the ranking's arithmetic, what a query may be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from docutalk_common.contracts.embed import Highlight
+from docutalk_common.errors import PermanentError, RequestFailed
+
+LIST_SIZE = 100
+"""How many passages each of the two lists gives to the fusion."""
+SEMANTIC_WEIGHT = 0.55
+MAX_LIMIT = 100
+MAX_QUERY_CHARACTERS = 10_000
+MAX_QUERY_LEXEMES = 64
+MAX_TEXTS = 256
+EXACT_SCAN_CHUNKS = 20_000
+"""Up to here comparing with every vector of the workspace is faster than the index, and always right."""
+KEYWORD_CANDIDATES = 5_000
+"""Passages that are scored exactly by their words; the rarest words of the query choose them."""
+LEXEME_DIMENSIONS = 1 << 28
+"""Words are hashed to that many dimensions; kept in step with the migration by a test."""
+
+# What PostgreSQL cannot store and UTF-8 cannot carry.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+HIGHLIGHT_START, HIGHLIGHT_STOP = "\ue000", "\ue001"
+"""Private-use characters that mark matched words; the database puts them in, `highlights` takes them out."""
+
+
+class InvalidQuery(RequestFailed):
+    """The query cannot be searched for. The message says what to change."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("invalid", reason)
+
+
+class UnstorableText(PermanentError):
+    """A chunk holds NUL or a lone surrogate, which ingest removes: the batch is broken."""
+
+    def __init__(self, ordinal: int) -> None:
+        super().__init__(f"chunk {ordinal} holds a NUL or half a character", code="unstorable_text")
+
+
+def clean_query(query: str) -> str:
+    """The query without what cannot be stored or is only space. Raises `InvalidQuery` when empty or too long."""
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise InvalidQuery(f"the query has {len(query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed")
+    query = clean_text(query).strip()
+    if not query:
+        raise InvalidQuery("the query is empty")
+    return query
+
+
+def clean_text(text: str) -> str:
+    """The text with spaces in place of what cannot be stored."""
+    return _UNSTORABLE.sub(" ", text)
+
+
+def is_storable(text: str) -> bool:
+    """Whether the text can be stored as it is."""
+    return _UNSTORABLE.search(text) is None
+
+
+@dataclass(frozen=True)
+class Lexeme:
+    """A word of the query in its dictionary form: its dimension, and in how many chunks of the workspace it occurs."""
+
+    text: str
+    dimension: int
+    chunk_count: int
+
+
+@dataclass(frozen=True)
+class KeywordQuery:
+    """`candidates`: tsquery that chooses the passages to score; `weights`: sparsevec whose inner product is the score."""
+
+    candidates: str
+    weights: str
+
+
+def inverse_document_frequency(matching: int, total: int) -> float:
+    """BM25's idf in the form that is never negative (Robertson & Zaragoza 2009, as in Lucene)."""
+    return math.log1p((max(total, matching) - matching + 0.5) / (matching + 0.5))
+
+
+def keyword_query(lexemes: Sequence[Lexeme], total: int, *, narrowed: bool) -> KeywordQuery | None:
+    """The BM25 query over `total` chunks; None when no word of the query occurs in them.
+
+    Without filters the candidates are the chunks with the rarest words until there are enough of them. `narrowed`: the
+    search has filters, so that the counts say nothing about how many are left, and every word chooses candidates.
+    """
+    known = sorted((lexeme for lexeme in lexemes if lexeme.chunk_count > 0), key=lambda lexeme: (lexeme.chunk_count, lexeme.text))
+    known = known[:MAX_QUERY_LEXEMES]
+    if not known:
+        return None
+    chosen: list[str] = []
+    candidates = 0
+    for lexeme in known:
+        if chosen and not narrowed and candidates + lexeme.chunk_count > KEYWORD_CANDIDATES:
+            break
+        chosen.append(lexeme.text)
+        candidates += lexeme.chunk_count
+    weights: dict[int, float] = {}
+    for lexeme in known:
+        weight = inverse_document_frequency(lexeme.chunk_count, total)
+        weights[lexeme.dimension] = weights.get(lexeme.dimension, 0.0) + weight
+    listed = ",".join(f"{dimension}:{weight:.6g}" for dimension, weight in sorted(weights.items()))
+    return KeywordQuery(any_of(chosen), f"{{{listed}}}/{LEXEME_DIMENSIONS}")
+
+
+def any_of(lexemes: Sequence[str]) -> str:
+    """A tsquery that matches any of the lexemes, quoted."""
+    return " | ".join("'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'" for lexeme in lexemes)
+
+
+def fuse(
+    semantic: Mapping[UUID, float], keyword: Mapping[UUID, float], *, semantic_weight: float = SEMANTIC_WEIGHT
+) -> dict[UUID, float]:
+    """The convex combination of both scores, each scaled to 0…1 over the union of the lists (Bruch et al. 2023).
+
+    What is missing from a list scores 0 there. With one list empty the other counts alone.
+    """
+    if not keyword:
+        return _scaled(semantic)
+    if not semantic:
+        return _scaled(keyword)
+    by_meaning, by_words = _scaled(semantic), _scaled(keyword)
+    return {
+        chunk: semantic_weight * by_meaning.get(chunk, 0.0) + (1 - semantic_weight) * by_words.get(chunk, 0.0)
+        for chunk in by_meaning.keys() | by_words.keys()
+    }
+
+
+def _scaled(scores: Mapping[UUID, float]) -> dict[UUID, float]:
+    if not scores:
+        return {}
+    low, high = min(scores.values()), max(scores.values())
+    if high == low:
+        return dict.fromkeys(scores, 1.0)
+    return {chunk: (score - low) / (high - low) for chunk, score in scores.items()}
+
+
+def highlights(text: str, marked: str) -> list[Highlight]:
+    """Where the marked words lie in `text`, in code points. Empty when `marked` is not `text` with marks in it."""
+    found: list[Highlight] = []
+    position = 0
+    start: int | None = None
+    for character in marked:
+        if character == HIGHLIGHT_START and start is None:
+            start = position
+        elif character == HIGHLIGHT_STOP and start is not None:
+            found.append(Highlight(start=start, end=position))
+            start = None
+        elif position < len(text) and text[position] == character:
+            position += 1
+        else:
+            return []
+    return found if position == len(text) else []

@@ -1,0 +1,1 @@
+"""What embed does, one verb in each file."""

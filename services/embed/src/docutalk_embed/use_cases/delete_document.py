@@ -1,0 +1,19 @@
+"""Forget a document that ingest has deleted, and keep its late batches out."""
+
+from __future__ import annotations
+
+from docutalk_common.contracts.ingest import DocumentDeleted
+from docutalk_common.messaging.consumer import Delivery
+
+from docutalk_embed.adapters.repository import DocumentRepository
+
+
+async def delete_document(event: DocumentDeleted, delivery: Delivery) -> None:
+    """Removes its chunks and vectors. A document that never came is marked all the same: its batches may still come."""
+    async with delivery.transaction() as transaction:
+        documents = DocumentRepository(transaction)
+        state = await documents.lock(event.document_id, event.workspace_id, event.version)
+        if state.deleted:
+            return
+        await documents.withdraw(event.document_id, event.workspace_id, state)
+        await documents.bury(event.document_id, event.version)
