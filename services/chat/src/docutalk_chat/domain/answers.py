@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -76,7 +76,7 @@ class QuoteChecker(Protocol):
 class Answerer(Protocol):
     """Makes answers. Implemented by the extractive answerer and by language models."""
 
-    def answer(self, material: Material, quotes: QuoteChecker) -> AsyncIterator[str | Citation]:
+    def answer(self, material: Material, quotes: QuoteChecker) -> AsyncGenerator[str | Citation]:
         """The answer in pieces: its text in order, and each citation right behind its marker `[n]`.
 
         Joined, the pieces of text are the whole answer. No citation means that nothing supports it, and the text says so.

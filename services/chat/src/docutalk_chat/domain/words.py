@@ -13,11 +13,12 @@ _FIGURE = re.compile(r"\d+(?:\.\d+)?")
 STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
-        """a about above after again all also am an and any are as at be because been before being below between both but by can could
-    did do does doing down during each either else for from further had has have having he her here hers him his how i if in into
-    is it its itself just like may me might more most much must my no nor not of off on once only or other our out over own please
-    per same shall she should so some such tell than that the their them then there these they this those through to too under
-    until up us very was we were what when where which while who whom whose why will with within would you your""",
+        """a about above after again all also am an and any are as at be because been before being below between both but by can
+        could did do does doing down during each either else for from further had has have having he her here hers him his how
+        i if in into is it its itself just like may me might more most much must my no nor not of off on once only or other
+        our out over own please per same shall she should so some such tell than that the their them then there these they
+        this those through to too under until up us very was we were what when where which while who whom whose why will with
+        within would you your""",
     )
 )
 

@@ -1,0 +1,48 @@
+"""The answerer that needs no model: sentences and table rows of the documents, word for word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from operator import mul
+
+from docutalk_common.contracts.chat import Citation
+
+from docutalk_chat.domain.answers import NOTHING_FOUND, Material, QuoteChecker
+from docutalk_chat.domain.prompt import search_query
+from docutalk_chat.domain.selection import Candidate, candidates, select
+from docutalk_chat.domain.spans import SpanKind
+
+
+class ExtractiveAnswerer:
+    """`vectors` gives a unit vector for each text, or None: then words alone decide."""
+
+    def __init__(self, vectors: Callable[[Sequence[str]], Awaitable[list[list[float]] | None]]) -> None:
+        self._vectors = vectors
+
+    async def answer(self, material: Material, quotes: QuoteChecker) -> AsyncGenerator[str | Citation]:
+        """One to four quotes with their markers. Only white space differs from the page: line ends become spaces."""
+        earlier = [turn.text for turn in material.turns[:-1] if turn.role == "user"]
+        question = search_query(material.question, earlier, material.selected_text)
+        # Some tens of milliseconds of pure computing: other answers stream meanwhile.
+        found = await asyncio.to_thread(candidates, question, material.sources)
+        marker = 0
+        for chosen in select(found, await self._cosines(question, found)):
+            citation = await quotes.cite(marker + 1, chosen.source.passage, chosen.span.start, chosen.span.end)
+            if citation is None:
+                continue
+            marker += 1
+            before = "" if marker == 1 else " " if chosen.span.kind is SpanKind.SENTENCE else "\n"
+            yield f"{before}{' '.join(chosen.text.split())} [{marker}]"
+            yield citation
+        if marker == 0:
+            yield NOTHING_FOUND
+
+    async def _cosines(self, question: str, found: Sequence[Candidate]) -> list[float] | None:
+        if not found:
+            return None
+        vectors = await self._vectors([question, *(candidate.spoken for candidate in found)])
+        if vectors is None:
+            return None
+        asked, *others = vectors
+        return [sum(map(mul, asked, other)) for other in others]

@@ -1,0 +1,76 @@
+"""What chat asks of the services that hold the documents: passages and vectors of embed, page text of ingest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from docutalk_common.contracts.embed import Embeddings, EmbedTexts, Passage, PassagesFound, SearchFilters, SearchPassages
+from docutalk_common.contracts.ingest import GetPages, Page, PageRef, Pages
+from docutalk_common.db import Cause
+from docutalk_common.errors import DependencyUnavailable, RequestFailed
+from docutalk_common.messaging.requests import RequestClient
+from docutalk_common.telemetry import get_logger
+
+from docutalk_chat.domain.answers import PASSAGES, AnswerNotPossible
+
+log = get_logger(__name__)
+
+SEARCH_SECONDS = 1.5
+"""In all, with the second try: who asks learns within two seconds that search is away."""
+PAGES_SECONDS = 1.5
+VECTORS_SECONDS = 1.0
+
+
+class Library:
+    """Requests to other services, with their failures in the words of an answer."""
+
+    def __init__(self, requests: RequestClient) -> None:
+        self._requests = requests
+
+    async def search(self, workspace_id: UUID, query: str, document_ids: Sequence[UUID], cause: Cause) -> list[Passage]:
+        """Passages, best first. Raises `AnswerNotPossible("search_unavailable")`."""
+        question = SearchPassages(
+            workspace_id=workspace_id,
+            query=query,
+            limit=PASSAGES,
+            filters=SearchFilters(document_ids=list(document_ids)),
+        )
+        try:
+            found = await self._requests.ask(
+                "rpc.embed.v1.passage.search", question, PassagesFound, cause=cause, timeout=SEARCH_SECONDS
+            )
+        except (RequestFailed, DependencyUnavailable) as error:
+            log.warning("search failed", code=error.code, reason=str(error))
+            raise AnswerNotPossible(
+                "search_unavailable",
+                "The search over the documents is not available right now, so there is nothing to answer from. "
+                "Try again in a moment.",
+            ) from error
+        return found.passages
+
+    async def pages(self, workspace_id: UUID, refs: Sequence[PageRef], cause: Cause) -> list[Page]:
+        """Page texts, or the parts of them that were asked for. Raises `AnswerNotPossible("pages_unavailable")`."""
+        if not refs:
+            return []
+        try:
+            question = GetPages(workspace_id=workspace_id, pages=list(refs))
+            found = await self._requests.ask("rpc.ingest.v1.page.get", question, Pages, cause=cause, timeout=PAGES_SECONDS)
+        except (RequestFailed, DependencyUnavailable) as error:
+            log.warning("pages could not be read", code=error.code, reason=str(error))
+            raise AnswerNotPossible(
+                "pages_unavailable",
+                "The text of the documents cannot be read right now, so no quote can be checked. Try again in a moment.",
+            ) from error
+        return found.pages
+
+    async def vectors(self, texts: Sequence[str]) -> list[list[float]] | None:
+        """A unit vector for each text, or None when there are none to be had right now: they only improve an answer."""
+        try:
+            found = await self._requests.ask(
+                "rpc.embed.v1.text.embed", EmbedTexts(texts=list(texts)), Embeddings, timeout=VECTORS_SECONDS
+            )
+        except (RequestFailed, DependencyUnavailable) as error:
+            log.info("answering without sentence vectors", code=error.code, reason=str(error))
+            return None
+        return found.vectors if len(found.vectors) == len(texts) else None

@@ -1,0 +1,1 @@
+"""Everything that comes in, one file for each message or request."""
