@@ -154,3 +154,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="file/home"), Home(tmp_path / "file" / "home").locked():
         pass
+
+
+def test_the_password_of_an_administrator_is_kept_once_the_account_exists(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.locked():
+        made = home.admin_password("Admin@example.com", None)
+        assert home.admin_password("admin@example.com", None) == made
+        # The gateway never started: the account can still have the password that a person now asks for.
+        assert home.admin_password("admin@example.com", "chosen-by-me") == "chosen-by-me"
+        home.admin_was_made("admin@example.com")
+        assert home.admin_password("admin@example.com", "another-one") == "chosen-by-me"
+        assert home.admin_password("other@example.com", None) not in (made, "chosen-by-me")

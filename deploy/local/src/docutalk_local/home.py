@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ def _password() -> str:
 
 
 @dataclass(frozen=True)
+class Admin:
+    """`made` is True once the gateway has run with this password: from then on the account keeps it."""
+
+    password: str
+    made: bool = False
+
+
+@dataclass(frozen=True)
 class Secrets:
     """Every password of one installation, made at random the first time."""
 
@@ -37,7 +45,8 @@ class Secrets:
     nats: Mapping[str, str] = field(default_factory=lambda: {name: _password() for name in (OPERATOR, *SERVICES)})
     storage: Mapping[str, str] = field(default_factory=lambda: {name: _password() for name in (OPERATOR, *SERVICES)})
     jwt: str = field(default_factory=lambda: secrets.token_urlsafe(48))
-    admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    admins: Mapping[str, Admin] = field(default_factory=dict)
+    """Administrators that `docutalk up` had made, by e-mail address in lower case."""
 
     def storage_keys(self, user: str) -> KeyPair:
         """The key pair of a service or of the operator."""
@@ -52,7 +61,7 @@ class Secrets:
             nats={**fresh.nats, **stored.get("nats", {})},
             storage={**fresh.storage, **stored.get("storage", {})},
             jwt=stored.get("jwt", fresh.jwt),
-            admin_password=stored.get("admin_password", fresh.admin_password),
+            admins={email: Admin(**admin) for email, admin in stored.get("admins", {}).items()},
         )
 
 
@@ -124,6 +133,28 @@ class Home:
         """Write the passwords down and return them."""
         write_private(self.folder / "secrets.json", json.dumps(asdict(changed), indent=2))
         return changed
+
+    def admin_password(self, email: str, wanted: str | None) -> str:
+        """The administrator's password: that of the account if it was made, else `wanted`, else one made at random.
+
+        Written down before the gateway can make the account, so that it is never lost.
+        """
+        known = self.secrets().admins.get(email.lower())
+        if known is not None and (known.made or wanted in (None, known.password)):
+            return known.password
+        password = wanted or secrets.token_urlsafe(12)
+        self._keep_admin(email, Admin(password))
+        return password
+
+    def admin_was_made(self, email: str) -> None:
+        """The gateway has started, and so the account exists."""
+        known = self.secrets().admins[email.lower()]
+        if not known.made:
+            self._keep_admin(email, replace(known, made=True))
+
+    def _keep_admin(self, email: str, admin: Admin) -> None:
+        current = self.secrets()
+        self.keep(replace(current, admins={**current.admins, email.lower(): admin}))
 
     def port(self, name: str) -> int:
         """The port of a child: the same as last time unless somebody took it meanwhile."""

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from docutalk_common.messaging.streams import SERVICES, ServiceName
@@ -47,9 +47,9 @@ class Options:
 
     port: int = 8000
     host: str = "127.0.0.1"
-    admin_email: str = "admin@example.com"
+    admin_email: str = "admin@docutalk.internal"
     admin_password: str | None = None
-    """None: the password in the state folder, made at random the first time."""
+    """For an account that doesn't exist yet. None: made at random and kept in the state folder."""
     services: tuple[ServiceName, ...] = SERVICES
     durable: bool = True
     """False trades safety in a power cut for speed. For tests."""
@@ -64,8 +64,7 @@ class LocalStack:
         self.home = home
         self.options = options
         self.secrets: Secrets = home.secrets()
-        if options.admin_password and options.admin_password != self.secrets.admin_password:
-            self.secrets = home.keep(replace(self.secrets, admin_password=options.admin_password))
+        self.admin_password = home.admin_password(options.admin_email, options.admin_password)
         self.postgres = PostgresServer(
             home.folder / "postgres",
             home.port("postgres"),
@@ -104,6 +103,8 @@ class LocalStack:
                 raise StartError(f"the servers could not be made ready: {type(cause).__name__}: {cause}") from cause
         with step("Services: " + ", ".join(self.options.services)):
             await self.supervisor.start([self.service(name) for name in self.options.services])
+        if "gateway" in self.options.services:
+            self.home.admin_was_made(self.options.admin_email)
         self._sweeping = asyncio.create_task(asyncio.to_thread(self.storage.sweep))
 
     async def _provision(self) -> None:
@@ -140,7 +141,7 @@ class LocalStack:
                 "DOCUTALK_HOST": self.options.host,
                 "DOCUTALK_PORT": str(self.options.port),
                 "DOCUTALK_ADMIN_EMAIL": self.options.admin_email,
-                "DOCUTALK_ADMIN_PASSWORD": self.secrets.admin_password,
+                "DOCUTALK_ADMIN_PASSWORD": self.admin_password,
                 "DOCUTALK_JWT_SECRET": self.secrets.jwt,
             }
         return Program(

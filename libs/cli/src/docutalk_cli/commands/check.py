@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import typer
 from docutalk_common.messaging.streams import SERVICES, ServiceName
+from docutalk_common.settings import ServiceSettings
 from docutalk_local import nats_server, object_storage, postgres
 from docutalk_local.home import Home
 from docutalk_local.ports import is_free
@@ -137,7 +138,7 @@ def _port(text: str, home: Home) -> Finding:
 def _administrator(environment: Mapping[str, str]) -> Iterator[Finding]:
     if email := environment.get("DOCUTALK_ADMIN_EMAIL"):
         try:
-            validate_email(email, check_deliverability=False)
+            validate_email(email, check_deliverability=False, test_environment=True, globally_deliverable=False)
         except EmailNotValidError as error:
             yield Finding("DOCUTALK_ADMIN_EMAIL", False, f"{email!r} is not an address: {error}")
         else:
@@ -154,7 +155,7 @@ def _model(environment: Mapping[str, str]) -> Iterator[Finding]:
         fine = parts.scheme in ("http", "https") and bool(parts.hostname)
         yield Finding("DOCUTALK_LLM_BASE_URL", fine, url if fine else f"{url!r} is not an address like https://host/v1")
         if not environment.get("DOCUTALK_LLM_MODEL"):
-            yield Finding("DOCUTALK_LLM_MODEL", False, "not set, but DOCUTALK_LLM_BASE_URL is; name the model to ask")
+            yield Finding("DOCUTALK_LLM_MODEL", True, "not set: the first model that the address lists is used")
     keys = ("DOCUTALK_LLM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
     if not url and not any(environment.get(name) or environment.get(f"{name}_FILE") for name in keys):
         yield Finding("Language model", True, "none is configured: answers are sentences taken from the documents")
@@ -195,9 +196,13 @@ def _misspelled(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _settings_class(service: str) -> type[BaseSettings]:
+    """The settings class that the service's module of that name defines."""
     module = importlib.import_module(f"docutalk_{service}.settings")
-    found: type[BaseSettings] = getattr(module, f"{service.title()}Settings")
-    return found
+    return next(
+        found
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, ServiceSettings) and found.__module__ == module.__name__
+    )
 
 
 def _variable(settings: type[BaseSettings], location: tuple[int | str, ...]) -> str:

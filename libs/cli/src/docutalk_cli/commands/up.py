@@ -21,7 +21,6 @@ from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
 
-DEFAULT_ADMIN = "admin@example.com"
 _FRAME_SECONDS = 0.1
 
 
@@ -38,7 +37,7 @@ def up(
     console = Console()
     options = Options(
         port=port,
-        admin_email=os.environ.get("DOCUTALK_ADMIN_EMAIL") or DEFAULT_ADMIN,
+        admin_email=os.environ.get("DOCUTALK_ADMIN_EMAIL") or Options.admin_email,
         admin_password=os.environ.get("DOCUTALK_ADMIN_PASSWORD") or None,
     )
     try:
@@ -128,14 +127,15 @@ async def _redraw(live: Live) -> None:
 
 def _credentials(stack: LocalStack) -> dict[str, str]:
     """What the other commands on this machine need to talk to the gateway."""
-    return {"url": stack.url, "email": stack.options.admin_email, "password": stack.secrets.admin_password}
+    return {"url": stack.url, "email": stack.options.admin_email, "password": stack.admin_password}
 
 
 def _welcome(console: Console, stack: LocalStack, seconds: float) -> None:
-    if stack.options.admin_password:
+    wanted = stack.options.admin_password
+    if wanted == stack.admin_password:
         password = "as set in DOCUTALK_ADMIN_PASSWORD"  # noqa: S105 - the words that stand in for it
     else:
-        password = f"{stack.secrets.admin_password}  (kept in {stack.home.folder / 'secrets.json'})"
+        password = f"{stack.admin_password}  (kept in {stack.home.folder / 'secrets.json'})"
     lines = [
         ("DocuTalk is ready", f"{stack.url}  (after {seconds:.1f} s)"),
         ("API docs", f"{stack.url}/docs"),
@@ -146,6 +146,8 @@ def _welcome(console: Console, stack: LocalStack, seconds: float) -> None:
     console.print()
     for label, value in lines:
         console.print(f"[bold]{label:<18}[/] {escape(value)}", soft_wrap=True, highlight=False)
+    if wanted and wanted != stack.admin_password:
+        console.print("DOCUTALK_ADMIN_PASSWORD isn't used: the account exists and keeps the password it was made with.")
     console.print("\nCtrl-C stops everything.")
 
 
