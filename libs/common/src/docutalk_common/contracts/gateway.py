@@ -23,7 +23,10 @@ class DocumentUploaded(DocumentEvent):
 
 
 class MessagePosted(Message):
-    """A person asked something. The session exists and belongs to `user_id`; `answer_id` names the token frames."""
+    """A person asked something. The session exists and belongs to `user_id`; `answer_id` names the token frames.
+
+    `system_prompt` is the workspace's own instruction for its answers, as it stood when the message was posted.
+    """
 
     type = "gateway.message.posted.v1"
     kind: ClassVar[Literal["event", "work"]] = "event"
@@ -36,6 +39,7 @@ class MessagePosted(Message):
     selected_text: str | None = None
     document_ids: list[UUID] = []
     topic: str | None = None
+    system_prompt: str | None = None
 
     @property
     def entity_id(self) -> UUID:

@@ -1,0 +1,1 @@
+"""What the gateway talks to: its tables, tokens, passwords, live feeds."""

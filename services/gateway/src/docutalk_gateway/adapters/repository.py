@@ -1,0 +1,321 @@
+"""Every query of the gateway. Functions take the session of a read or of a transaction; nothing commits here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from docutalk_gateway.adapters.models import IdempotencyKey, Member, PostedMessage, RefreshToken, Upload, User, Workspace
+from docutalk_gateway.domain import Role
+
+
+def _changed(result: Any) -> int:
+    return cast("CursorResult[Any]", result).rowcount
+
+
+# Users -----------------------------------------------------------------------------------------------------------
+
+
+async def user_by_email(session: AsyncSession, email: str) -> User | None:
+    """The account with this address, whatever its case."""
+    return cast("User | None", await session.scalar(select(User).where(User.email == email)))
+
+
+async def user_by_id(session: AsyncSession, user_id: UUID) -> User | None:
+    """An account."""
+    return await session.get(User, user_id)
+
+
+async def add_user(session: AsyncSession, user: User, workspace: Workspace) -> bool:
+    """Stores a user who owns `workspace`. False, and nothing stored, when the address is taken (also by a racing request)."""
+    await session.execute(insert(Workspace).values(id=workspace.id, name=workspace.name, description=workspace.description))
+    added = await session.execute(
+        insert(User)
+        .values(
+            id=user.id,
+            email=user.email,
+            password_hash=user.password_hash,
+            display_name=user.display_name,
+            is_admin=user.is_admin,
+            default_workspace_id=workspace.id,
+        )
+        .on_conflict_do_nothing(index_elements=[User.email])
+    )
+    if _changed(added) == 0:
+        await session.execute(delete(Workspace).where(Workspace.id == workspace.id))
+        return False
+    await add_member(session, workspace.id, user.id, Role.OWNER)
+    return True
+
+
+# Refresh tokens --------------------------------------------------------------------------------------------------
+
+
+async def add_refresh_token(session: AsyncSession, token: RefreshToken) -> None:
+    """Stores a new link of a family."""
+    session.add(token)
+    await session.flush()
+
+
+async def lock_refresh_token(session: AsyncSession, token_hash: bytes) -> RefreshToken | None:
+    """The token with this hash, locked, so that of two uses at once the second sees the first."""
+    return cast(
+        "RefreshToken | None",
+        await session.scalar(select(RefreshToken).where(RefreshToken.token_hash == token_hash).with_for_update()),
+    )
+
+
+async def revoke_family(session: AsyncSession, family_id: UUID, now: datetime) -> None:
+    """Ends a sign-in on all its tokens."""
+    await session.execute(
+        update(RefreshToken).where(RefreshToken.family_id == family_id, RefreshToken.revoked_at.is_(None)).values(revoked_at=now)
+    )
+
+
+async def delete_expired_tokens(session: AsyncSession, before: datetime) -> int:
+    """Forgets tokens that expired before `before`."""
+    return _changed(await session.execute(delete(RefreshToken).where(RefreshToken.expires_at < before)))
+
+
+# Workspaces ------------------------------------------------------------------------------------------------------
+
+
+async def role_of(session: AsyncSession, workspace_id: UUID, user_id: UUID) -> Role | None:
+    """The role of this person there, None when not a member or no such workspace."""
+    role = await session.scalar(select(Member.role).where(Member.workspace_id == workspace_id, Member.user_id == user_id))
+    return Role(role) if role is not None else None
+
+
+async def add_member(session: AsyncSession, workspace_id: UUID, user_id: UUID, role: Role) -> None:
+    """Makes somebody a member."""
+    await session.execute(insert(Member).values(workspace_id=workspace_id, user_id=user_id, role=role.value))
+
+
+async def workspace_of(session: AsyncSession, workspace_id: UUID, user_id: UUID) -> tuple[Workspace, Role] | None:
+    """A workspace with this member's role."""
+    row = (
+        await session.execute(
+            select(Workspace, Member.role)
+            .join(Member, Member.workspace_id == Workspace.id)
+            .where(Workspace.id == workspace_id, Member.user_id == user_id)
+        )
+    ).first()
+    return (row[0], Role(row[1])) if row is not None else None
+
+
+async def workspaces_of(
+    session: AsyncSession, user_id: UUID, *, offset: int, limit: int
+) -> tuple[list[tuple[Workspace, Role]], int]:
+    """A page of this person's workspaces, oldest first, and how many there are."""
+    mine = select(Workspace, Member.role).join(Member, Member.workspace_id == Workspace.id).where(Member.user_id == user_id)
+    rows = (await session.execute(mine.order_by(Workspace.id).offset(offset).limit(limit))).all()
+    total = await session.scalar(select(func.count()).select_from(Member).where(Member.user_id == user_id))
+    return [(row[0], Role(row[1])) for row in rows], total or 0
+
+
+async def members_of(
+    session: AsyncSession, workspace_id: UUID, *, offset: int, limit: int
+) -> tuple[list[tuple[Member, User]], int]:
+    """A page of a workspace's members, oldest first, and how many there are."""
+    rows = (
+        await session.execute(
+            select(Member, User)
+            .join(User, User.id == Member.user_id)
+            .where(Member.workspace_id == workspace_id)
+            .order_by(Member.created_at, User.id)
+            .offset(offset)
+            .limit(limit)
+        )
+    ).all()
+    total = await session.scalar(select(func.count()).select_from(Member).where(Member.workspace_id == workspace_id))
+    return [(row[0], row[1]) for row in rows], total or 0
+
+
+# Uploads ---------------------------------------------------------------------------------------------------------
+
+
+async def add_upload(session: AsyncSession, upload: Upload) -> bool:
+    """Stores an upload. False when these bytes are in the workspace already; waits for a racing request to decide."""
+    added = await session.execute(
+        insert(Upload)
+        .values(
+            document_id=upload.document_id,
+            workspace_id=upload.workspace_id,
+            uploaded_by=upload.uploaded_by,
+            filename=upload.filename,
+            content_type=upload.content_type,
+            size=upload.size,
+            sha256=upload.sha256,
+            object_key=upload.object_key,
+        )
+        .on_conflict_do_nothing(index_elements=[Upload.workspace_id, Upload.sha256])
+    )
+    return _changed(added) == 1
+
+
+async def upload_by_hash(session: AsyncSession, workspace_id: UUID, sha256: str) -> Upload | None:
+    """The upload with these bytes."""
+    return cast(
+        "Upload | None",
+        await session.scalar(select(Upload).where(Upload.workspace_id == workspace_id, Upload.sha256 == sha256)),
+    )
+
+
+async def upload_of(session: AsyncSession, workspace_id: UUID, document_id: UUID) -> Upload | None:
+    """The upload that made this document."""
+    return cast(
+        "Upload | None",
+        await session.scalar(select(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id == document_id)),
+    )
+
+
+async def unseen_uploads(session: AsyncSession, workspace_id: UUID, *, limit: int) -> list[Upload]:
+    """Uploads that ingest has not been seen to know, newest first."""
+    rows = await session.scalars(
+        select(Upload)
+        .where(Upload.workspace_id == workspace_id, Upload.seen_at.is_(None))
+        .order_by(Upload.document_id.desc())
+        .limit(limit)
+    )
+    return list(rows)
+
+
+async def mark_seen(session: AsyncSession, document_ids: Sequence[UUID], now: datetime) -> None:
+    """Notes that ingest knows these documents."""
+    await session.execute(
+        update(Upload).where(Upload.document_id.in_(document_ids), Upload.seen_at.is_(None)).values(seen_at=now)
+    )
+
+
+async def delete_upload(session: AsyncSession, workspace_id: UUID, document_id: UUID) -> bool:
+    """Frees the hash of a deleted document, so that its bytes may come again."""
+    return (
+        _changed(
+            await session.execute(delete(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id == document_id))
+        )
+        > 0
+    )
+
+
+# Messages --------------------------------------------------------------------------------------------------------
+
+
+async def add_posted_message(session: AsyncSession, message: PostedMessage) -> bool:
+    """Stores who asked. False when a message with this idempotency key is there already."""
+    added = await session.execute(
+        insert(PostedMessage)
+        .values(
+            answer_id=message.answer_id,
+            message_id=message.message_id,
+            session_id=message.session_id,
+            workspace_id=message.workspace_id,
+            user_id=message.user_id,
+            idempotency_key=message.idempotency_key,
+            fingerprint=message.fingerprint,
+        )
+        .on_conflict_do_nothing(constraint="posted_messages_key")
+    )
+    return _changed(added) == 1
+
+
+async def posted_message(session: AsyncSession, workspace_id: UUID, user_id: UUID, answer_id: UUID) -> PostedMessage | None:
+    """The message behind an answer, if this person asked it here."""
+    return cast(
+        "PostedMessage | None",
+        await session.scalar(
+            select(PostedMessage).where(
+                PostedMessage.answer_id == answer_id,
+                PostedMessage.workspace_id == workspace_id,
+                PostedMessage.user_id == user_id,
+            )
+        ),
+    )
+
+
+async def posted_message_by_key(session: AsyncSession, workspace_id: UUID, user_id: UUID, key: str) -> PostedMessage | None:
+    """The message that was posted with this idempotency key."""
+    return cast(
+        "PostedMessage | None",
+        await session.scalar(
+            select(PostedMessage).where(
+                PostedMessage.workspace_id == workspace_id,
+                PostedMessage.user_id == user_id,
+                PostedMessage.idempotency_key == key,
+            )
+        ),
+    )
+
+
+async def delete_old_messages(session: AsyncSession, before: datetime) -> int:
+    """Forgets who asked, when nobody follows the answer any more. The conversation itself is in chat."""
+    return _changed(await session.execute(delete(PostedMessage).where(PostedMessage.created_at < before)))
+
+
+# Idempotency -----------------------------------------------------------------------------------------------------
+
+
+async def claim_key(session: AsyncSession, claim: IdempotencyKey, *, abandoned_before: datetime, now: datetime) -> bool:
+    """Takes a key for this request: a new one, an expired one, or one whose request died without an answer. False when held."""
+    statement = insert(IdempotencyKey).values(
+        user_id=claim.user_id,
+        route=claim.route,
+        key=claim.key,
+        fingerprint=claim.fingerprint,
+        claimed_at=now,
+        expires_at=claim.expires_at,
+    )
+    taken = await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[IdempotencyKey.user_id, IdempotencyKey.route, IdempotencyKey.key],
+            set_={
+                "fingerprint": statement.excluded.fingerprint,
+                "claimed_at": statement.excluded.claimed_at,
+                "expires_at": statement.excluded.expires_at,
+                "status": None,
+                "headers": None,
+                "body": None,
+            },
+            where=or_(
+                IdempotencyKey.expires_at < now,
+                IdempotencyKey.status.is_(None) & (IdempotencyKey.claimed_at < abandoned_before),
+            ),
+        )
+    )
+    return _changed(taken) == 1
+
+
+async def idempotency_key(session: AsyncSession, user_id: UUID, route: str, key: str) -> IdempotencyKey | None:
+    """What is known of a key."""
+    return await session.get(IdempotencyKey, (user_id, route, key))
+
+
+async def complete_key(session: AsyncSession, done: IdempotencyKey) -> None:
+    """Stores the answer to replay."""
+    await session.execute(
+        update(IdempotencyKey)
+        .where(IdempotencyKey.user_id == done.user_id, IdempotencyKey.route == done.route, IdempotencyKey.key == done.key)
+        .values(fingerprint=done.fingerprint, status=done.status, headers=done.headers, body=done.body)
+    )
+
+
+async def release_key(session: AsyncSession, user_id: UUID, route: str, key: str) -> None:
+    """Forgets a claim whose request failed, so that it may be tried again."""
+    await session.execute(
+        delete(IdempotencyKey).where(
+            IdempotencyKey.user_id == user_id,
+            IdempotencyKey.route == route,
+            IdempotencyKey.key == key,
+            IdempotencyKey.status.is_(None),
+        )
+    )
+
+
+async def delete_expired_keys(session: AsyncSession, now: datetime) -> int:
+    """Forgets keys after their day."""
+    return _changed(await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at < now)))

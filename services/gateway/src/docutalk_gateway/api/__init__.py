@@ -1,0 +1,1 @@
+"""HTTP: routes, shapes, and everything that only HTTP knows."""

@@ -1,0 +1,145 @@
+"""Documents: list, get, delete, bytes, pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+from docutalk_common.contracts.ingest import DocumentStatus, GetPages, PageRef, Pages
+from docutalk_common.contracts.ingest import Page as PageText
+from docutalk_common.errors import NotFound
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
+
+from docutalk_gateway.api import shapes
+from docutalk_gateway.api.byte_range import ByteRange, parse_range
+from docutalk_gateway.api.context import Access, Page, Reader, Writer
+from docutalk_gateway.use_cases.delete_document import delete_document
+from docutalk_gateway.use_cases.read_documents import find_upload, get_document, list_documents
+
+router = APIRouter(tags=["documents"])
+
+# Below the message server's limit of 2 MiB, whatever script the text is in.
+PAGE_PIECE = 200_000
+
+
+@router.get("/workspaces/{workspace_id}/documents")
+async def get_documents(
+    access: Reader,
+    page: Page,
+    status: DocumentStatus | None = None,
+    q: Annotated[str | None, Query(max_length=200, description="A part of the filename")] = None,
+) -> shapes.Listing[shapes.Document]:
+    """Documents, newest first."""
+    found, total = await list_documents(
+        access.gateway.db,
+        access.gateway.broker.requests,
+        access.cause,
+        access.workspace_id,
+        status=status,
+        q=q,
+        page=page.page,
+        per_page=page.per_page,
+    )
+    items = [shapes.Document.of(document) for document in found]
+    return shapes.Listing(items=items, total=total, page=page.page, per_page=page.per_page)
+
+
+@router.get("/workspaces/{workspace_id}/documents/{document_id}")
+async def get_one_document(access: Reader, document_id: UUID) -> shapes.Document:
+    """One document with its progress."""
+    gateway = access.gateway
+    document = await get_document(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
+    return shapes.Document.of(document)
+
+
+@router.delete("/workspaces/{workspace_id}/documents/{document_id}", status_code=204, response_class=Response)
+async def remove_document(access: Writer, document_id: UUID) -> None:
+    """Deletes a document with its pages, passages and bytes."""
+    gateway = access.gateway
+    await delete_document(
+        gateway.db,
+        gateway.broker.requests,
+        access.cause,
+        workspace_id=access.workspace_id,
+        document_id=document_id,
+        user_id=access.user_id,
+    )
+
+
+@router.get(
+    "/workspaces/{workspace_id}/documents/{document_id}/content",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "A range of the bytes"},
+        304: {"description": "The client has these bytes"},
+        416: {"description": "The range lies outside"},
+    },
+)
+async def get_content(request: Request, access: Reader, document_id: UUID) -> Response:
+    """The bytes as they were uploaded. Takes `Range` (one range) and `If-None-Match`."""
+    upload = await find_upload(access.gateway.db, access.workspace_id, document_id)
+    headers = {
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{upload.sha256}"',
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(upload.filename, safe='')}",
+        # Somebody's HTML must not run with the rights of this origin, even if a browser ignores the disposition.
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    wanted = parse_range(request.headers.get("range"), upload.size)
+    if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+        wanted = ByteRange(0, upload.size, whole=True)
+    headers["Content-Length"] = str(wanted.length)
+    if not wanted.whole:
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.start + wanted.length - 1}/{upload.size}"
+    if wanted.length == 0:
+        return Response(status_code=200, headers=headers, media_type=upload.content_type)
+    chunks = access.gateway.storage.iterate(upload.object_key, offset=wanted.start, length=wanted.length)
+    # The first bytes before the status line: an absent object store is then still a 503.
+    first = await anext(chunks, b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return StreamingResponse(body(), 200 if wanted.whole else 206, headers=headers, media_type=upload.content_type)
+
+
+@router.get("/workspaces/{workspace_id}/documents/{document_id}/pages/{number}", response_model=shapes.Page)
+async def get_page(access: Reader, document_id: UUID, number: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> Response:
+    """The text of a page, from 1. A format without pages is one page."""
+    first = await _piece(access, document_id, number, 0)
+    if first is None:
+        raise NotFound("There is no such page.")
+    if len(first.text) < PAGE_PIECE:
+        return Response(
+            shapes.Page(number=first.number, label=first.label, text=first.text).model_dump_json(), media_type="application/json"
+        )
+    # A page may be of any length: it is passed on in pieces and never held whole.
+    return StreamingResponse(_long_page(access, document_id, first), media_type="application/json")
+
+
+async def _piece(access: Access, document_id: UUID, number: int, start: int) -> PageText | None:
+    wanted = PageRef(document_id=document_id, number=number, start=start, end=start + PAGE_PIECE)
+    question = GetPages(workspace_id=access.workspace_id, pages=[wanted])
+    found = await access.gateway.broker.requests.ask("rpc.ingest.v1.page.get", question, Pages, cause=access.cause)
+    return found.pages[0] if found.pages else None
+
+
+async def _long_page(access: Access, document_id: UUID, first: PageText) -> AsyncIterator[bytes]:
+    yield b'{"number":%d,"label":%s,"text":"' % (first.number, to_json(first.label))
+    piece: PageText | None = first
+    start = 0
+    while piece is not None and piece.text:
+        yield to_json(piece.text)[1:-1]
+        start += len(piece.text)
+        piece = await _piece(access, document_id, first.number, start) if len(piece.text) == PAGE_PIECE else None
+    yield b'"}'

@@ -1,0 +1,459 @@
+"""What goes over HTTP, as JSON. Shapes are the API's own: contracts between services may change without it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from docutalk_common.contracts import chat, ingest
+from docutalk_common.contracts.embed import Passage, SearchMode
+from docutalk_common.contracts.ingest import DocumentStatus
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, WithJsonSchema
+
+from docutalk_gateway.adapters import models
+from docutalk_gateway.domain import PASSWORD_MAX, PASSWORD_MIN, Role
+from docutalk_gateway.use_cases.follow_events import TimelineEvent
+from docutalk_gateway.use_cases.read_dead_letters import DeadLetterEntry
+
+T = TypeVar("T")
+
+
+def _email(value: str) -> str:
+    try:
+        # Installations in a private network have addresses like admin@office.local.
+        return validate_email(value, check_deliverability=False, test_environment=True, globally_deliverable=False).normalized
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
+
+
+Email = Annotated[str, Field(max_length=254), AfterValidator(_email), WithJsonSchema({"type": "string", "format": "email"})]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=20_000)]
+
+
+class Body(BaseModel):
+    """A request's body. An unknown field is refused: it is a typing error, or an option that would be ignored in silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Listing(BaseModel, Generic[T]):
+    """A page of a list; `page` counts from 1, `total` is of the whole list."""
+
+    items: list[T]
+    total: int
+    page: int
+    per_page: int
+
+
+# Identity --------------------------------------------------------------------------------------------------------
+
+
+class Registration(Body):
+    """A new account."""
+
+    email: Email
+    password: Annotated[SecretStr, Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
+    display_name: Line | None = None
+
+
+class Credentials(Body):
+    """A sign-in."""
+
+    email: Annotated[str, Field(max_length=254)]
+    password: Annotated[SecretStr, Field(max_length=PASSWORD_MAX)]
+
+
+class RefreshRequest(Body):
+    """A refresh token, to be used up."""
+
+    refresh_token: Annotated[str, Field(max_length=200)]
+
+
+class Tokens(BaseModel):
+    """`expires_in` is in seconds and speaks of the access token. The refresh token works once and gives a new pair."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  the scheme's name
+    expires_in: int
+
+
+class User(BaseModel):
+    """A person."""
+
+    id: UUID
+    email: str
+    display_name: str | None
+    is_admin: bool
+    default_workspace_id: UUID
+    created_at: datetime
+
+    @classmethod
+    def of(cls, user: models.User) -> User:
+        """From the table."""
+        return cls.model_validate(user, from_attributes=True)
+
+
+# Workspaces ------------------------------------------------------------------------------------------------------
+
+
+class NewWorkspace(Body):
+    """A workspace to make."""
+
+    name: Line
+    description: Text | None = None
+    system_prompt: Text | None = None
+
+
+class WorkspaceChanges(Body):
+    """What to change; a field that is left out stays."""
+
+    name: Line = ""
+    description: Text | None = None
+    system_prompt: Text | None = None
+
+
+class Workspace(BaseModel):
+    """A workspace, and what the caller may do in it."""
+
+    id: UUID
+    name: str
+    description: str | None
+    system_prompt: str | None
+    role: Role
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, workspace: models.Workspace, role: Role) -> Workspace:
+        """From the table."""
+        return cls(
+            id=workspace.id,
+            name=workspace.name,
+            description=workspace.description,
+            system_prompt=workspace.system_prompt,
+            role=role,
+            created_at=workspace.created_at,
+            updated_at=workspace.updated_at,
+        )
+
+
+class Member(BaseModel):
+    """Who may do what in a workspace."""
+
+    user_id: UUID
+    email: str
+    display_name: str | None
+    role: Role
+    created_at: datetime
+
+
+# Documents -------------------------------------------------------------------------------------------------------
+
+
+class UploadedDocument(BaseModel):
+    """`duplicate_of` is set when the workspace has these bytes already; it is `id`, and nothing new was made."""
+
+    id: UUID
+    filename: str
+    status: DocumentStatus
+    duplicate_of: UUID | None = None
+
+
+class Uploaded(BaseModel):
+    """In the order of the files."""
+
+    documents: list[UploadedDocument]
+
+
+class Progress(BaseModel):
+    """Counts never go back. A total is null until it is known; `percent` is of the whole way to `ready`."""
+
+    pages_done: int
+    pages_total: int | None
+    chunks_done: int
+    chunks_total: int | None
+    percent: int
+
+    @classmethod
+    def of(cls, document: ingest.Document) -> Progress:
+        """Reading the pages and storing the passages are taken for half of the way each."""
+        pages = _share(document.pages_done, document.page_count)
+        chunks = _share(document.chunks_done, document.chunk_count)
+        percent = 100 if document.status is DocumentStatus.READY else min(99, int(50 * pages + 50 * chunks))
+        return cls(
+            pages_done=document.pages_done,
+            pages_total=document.page_count,
+            chunks_done=document.chunks_done,
+            chunks_total=document.chunk_count,
+            percent=percent,
+        )
+
+
+def _share(done: int, total: int | None) -> float:
+    return min(1.0, done / total) if total else 0.0
+
+
+class Document(BaseModel):
+    """A document. `reason` says why it failed; `code` says it to a program."""
+
+    id: UUID
+    filename: str
+    content_type: str
+    size: int
+    sha256: str
+    status: DocumentStatus
+    code: str | None
+    reason: str | None
+    page_count: int | None
+    chunk_count: int | None
+    progress: Progress
+    topics: list[str]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, document: ingest.Document) -> Document:
+        """As ingest tells it, without where its bytes lie."""
+        return cls(
+            id=document.document_id,
+            filename=document.filename,
+            content_type=document.content_type,
+            size=document.size,
+            sha256=document.sha256,
+            status=document.status,
+            code=document.code,
+            reason=document.reason,
+            page_count=document.page_count,
+            chunk_count=document.chunk_count,
+            progress=Progress.of(document),
+            topics=[],
+            version=document.version,
+            created_at=document.created_at,
+            updated_at=document.updated_at,
+        )
+
+
+class Page(BaseModel):
+    """`label` is what the document itself calls the page. Offsets of citations and passages are characters of `text`."""
+
+    number: int
+    label: str
+    text: str
+
+
+class Event(BaseModel):
+    """A step in the life of a document. `event` is `<entity>.<verb>`; `sequence` is its `Last-Event-ID`."""
+
+    id: UUID
+    sequence: int
+    event: str
+    type: str
+    time: datetime
+    document_id: UUID | None
+    correlation_id: UUID
+    actor: str | None
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: TimelineEvent) -> Event:
+        """From the log."""
+        document_id = event.envelope.data.get("document_id")
+        return cls(
+            id=event.envelope.id,
+            sequence=event.sequence,
+            event=event.name,
+            type=event.envelope.type,
+            time=event.envelope.time,
+            document_id=UUID(str(document_id)) if document_id else None,
+            correlation_id=event.envelope.correlation_id,
+            actor=event.envelope.actor,
+            data=event.data,
+        )
+
+
+# Search ----------------------------------------------------------------------------------------------------------
+
+
+class SearchFilters(Body):
+    """Narrows a search; an empty list restricts nothing."""
+
+    document_ids: Annotated[list[UUID], Field(max_length=1000)] = []
+    content_types: Annotated[list[str], Field(max_length=50)] = []
+
+
+class SearchRequest(Body):
+    """`mode` chooses the lists that are ranked: by meaning, by words, or both fused."""
+
+    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    mode: SearchMode = SearchMode.HYBRID
+    filters: SearchFilters = SearchFilters()
+
+
+class Highlight(BaseModel):
+    """`text[start:end]` of the result is a word of the query."""
+
+    start: int
+    end: int
+
+
+class Scores(BaseModel):
+    """The parts of a score, null where the passage was not in that list."""
+
+    semantic: float | None
+    keyword: float | None
+
+
+class SearchResult(BaseModel):
+    """A passage: `text` is `start` to `end` of that page, in characters. `score` is within 0 and 1."""
+
+    chunk_id: UUID
+    document_id: UUID
+    filename: str
+    page: int
+    start: int
+    end: int
+    text: str
+    highlights: list[Highlight]
+    score: float
+    scores: Scores
+
+    @classmethod
+    def of(cls, passage: Passage) -> SearchResult:
+        """As embed tells it."""
+        return cls.model_validate(passage.model_dump())
+
+
+class SearchResults(BaseModel):
+    """Best first. `took_ms` is from the request's arrival to its answer."""
+
+    results: list[SearchResult]
+    took_ms: float
+
+
+# Chat ------------------------------------------------------------------------------------------------------------
+
+
+class ChatRequest(Body):
+    """A message. Without `session_id` a conversation begins; `document_ids` and `topic` narrow what is looked at."""
+
+    message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+    session_id: UUID | None = None
+    selected_text: Text | None = None
+    document_ids: Annotated[list[UUID], Field(max_length=1000)] = []
+    topic: Annotated[str, Field(max_length=200)] | None = None
+
+
+class Citation(BaseModel):
+    """`quote` is `text[start:end]` of that page, checked before it was sent. `marker` is the number in the response."""
+
+    marker: int
+    document_id: UUID
+    filename: str
+    page: int
+    start: int
+    end: int
+    quote: str
+
+    @classmethod
+    def of(cls, citation: chat.Citation) -> Citation:
+        """As chat tells it."""
+        return cls.model_validate(citation.model_dump())
+
+
+class ChatAnswer(BaseModel):
+    """`supported` is false when nothing in the documents supports an answer; `response` then says so.
+
+    `message_id` is that of the answer, as it stands in the session's messages.
+    """
+
+    response: str
+    session_id: UUID
+    message_id: UUID
+    timestamp: datetime
+    supported: bool
+    citations: list[Citation]
+
+    @classmethod
+    def of(cls, answer: chat.Answer) -> ChatAnswer:
+        """As chat tells it."""
+        return cls(
+            response=answer.response,
+            session_id=answer.session_id,
+            message_id=answer.answer_id,
+            timestamp=answer.created_at,
+            supported=answer.supported,
+            citations=[Citation.of(citation) for citation in answer.citations],
+        )
+
+
+class ChatSession(BaseModel):
+    """A conversation."""
+
+    id: UUID
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ChatMessage(BaseModel):
+    """One turn of a conversation."""
+
+    id: UUID
+    role: Literal["user", "assistant"]
+    text: str
+    citations: list[Citation]
+    created_at: datetime
+
+
+class ChatMessages(BaseModel):
+    """A whole conversation, oldest first."""
+
+    items: list[ChatMessage]
+    total: int
+    page: int = 1
+    per_page: int
+
+
+# Operations ------------------------------------------------------------------------------------------------------
+
+
+class DeadLetter(BaseModel):
+    """A message that a consumer gave up on, and why."""
+
+    sequence: int
+    service: str
+    durable: str
+    stream: str
+    subject: str
+    message_id: str | None
+    workspace_id: UUID | None
+    document_id: UUID | None
+    code: str
+    reason: str
+    attempts: int
+    failed_at: datetime
+
+    @classmethod
+    def of(cls, entry: DeadLetterEntry) -> DeadLetter:
+        """From the stream."""
+        return cls.model_validate({"sequence": entry.sequence, **entry.letter.model_dump()})
+
+
+class DeadLetterDetail(DeadLetter):
+    """With the message itself: `payload` in base64, as it was on the wire."""
+
+    payload: str
+    headers: dict[str, str]
+
+
+class Health(BaseModel):
+    """`degraded` when one of the checks is not `ok`; such a check says what is wrong."""
+
+    status: Literal["ok", "degraded"]
+    checks: dict[str, str]

@@ -1,0 +1,105 @@
+"""Server-sent events (HTML, section 9.2) over ASGI: keep-alive, an end at shutdown, and no patience with a stuck reader."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from docutalk_common.errors import DocuTalkError
+from docutalk_common.telemetry import get_logger
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+log = get_logger(__name__)
+
+KEEP_ALIVE_SECONDS = 15.0
+SEND_SECONDS = 30.0
+RETRY_MILLISECONDS = 2000
+
+
+@dataclass(frozen=True)
+class ServerEvent:
+    """`data` is JSON in one line. `id` is what the client sends back as `Last-Event-ID`."""
+
+    event: str
+    data: bytes
+    id: int | None = None
+
+    def encode(self) -> bytes:
+        """As it goes over the wire."""
+        head = b"" if self.id is None else b"id: %d\n" % self.id
+        return head + b"event: " + self.event.encode() + b"\ndata: " + self.data + b"\n\n"
+
+
+def last_event_id(value: str | None) -> int | None:
+    """The sequence in a `Last-Event-ID`, None when there is none or it is not one of ours."""
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 19 else None
+
+
+class EventStream(Response):
+    """Sends events until they end, the client goes, or the process stops. Nothing queues here: one event at a time is taken
+    from the source, which alone decides how much it holds. A client that takes nothing for 30 s is cut."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AsyncGenerator[ServerEvent],
+        status_code: int = 200,
+        *,
+        closing: asyncio.Event,
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+    ) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(status_code=status_code, headers=headers, media_type=self.media_type)
+        del self.headers["content-length"]
+        self._events = events
+        self._closing = closing
+        self._keep_alive = keep_alive
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the stream."""
+
+        async def write(data: bytes, *, more: bool = True) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send({"type": "http.response.body", "body": data, "more_body": more})
+
+        gone = asyncio.create_task(_disconnected(receive))
+        closing = asyncio.create_task(self._closing.wait())
+        async with contextlib.aclosing(self._events) as events:
+            following: asyncio.Task[ServerEvent] = asyncio.ensure_future(anext(events))
+            try:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await write(b"retry: %d\n\n" % RETRY_MILLISECONDS)
+                while True:
+                    done, _ = await asyncio.wait(
+                        {following, gone, closing}, timeout=self._keep_alive, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if following in done:
+                        event = following.result()
+                        following = asyncio.ensure_future(anext(events))
+                        await write(event.encode())
+                    elif done:
+                        break
+                    else:
+                        await write(b": keep-alive\n\n")
+            except StopAsyncIteration:
+                pass
+            except TimeoutError:
+                log.warning("a client that does not read its event stream is cut", path=scope["path"])
+                return
+            except DocuTalkError as error:
+                # The client connects again by itself and goes on after the last event that it got.
+                log.warning("an event stream ended early", path=scope["path"], reason=str(error))
+            finally:
+                for task in (following, gone, closing):
+                    task.cancel()
+                await asyncio.gather(following, gone, closing, return_exceptions=True)
+            await write(b"", more=False)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,161 @@
+"""Files come in, streamed from the socket into the object store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from docutalk_common.contracts.ingest import DocumentStatus
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from docutalk_gateway.api import shapes
+from docutalk_gateway.api.context import Access, Writer
+from docutalk_gateway.api.idempotency import HEADER_PARAMETER, key_of, replay, to_remember
+from docutalk_gateway.api.multipart import read_parts
+from docutalk_gateway.domain import KeyReused, MalformedUpload, clean_filename
+from docutalk_gateway.use_cases.accept_upload import Accepted, UploadRequest, fingerprint_parts
+from docutalk_gateway.use_cases.read_documents import status_of
+from docutalk_gateway.use_cases.remember_request import Remembered, RequestKey, claim, release, remember
+
+router = APIRouter(tags=["documents"])
+
+# A client that sends nothing for so long holds a place that others wait for.
+STALLED_SECONDS = 60.0
+
+_FORM: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "One file or more, each in a field of this name.",
+                    },
+                    "auto_classify": {"type": "boolean", "default": True},
+                },
+            }
+        }
+    },
+}
+
+
+@router.post(
+    "/workspaces/{workspace_id}/documents",
+    status_code=202,
+    response_model=shapes.Uploaded,
+    openapi_extra={"requestBody": _FORM, "parameters": [HEADER_PARAMETER]},
+)
+async def upload_documents(request: Request, access: Writer) -> Response:
+    """Accepts one file or more. `202` means that they are stored for good and will be processed, also when the service that
+    does it is down at the moment. All files of a request are accepted, or none."""
+    key = key_of(request)
+    if key is None:
+        return (await _accept(request, access))[0]
+    db, cause = access.gateway.db, access.cause
+    named = RequestKey(access.user_id, f"POST {request.url.path}", key)
+    earlier = await claim(db, cause, named, None)
+    if earlier is not None:
+        return await _repeat(request, access, earlier)
+    answer: Remembered | None = None
+    try:
+        response, fingerprint = await _accept(request, access)
+        answer = to_remember(response, fingerprint)
+    finally:
+        if answer is None:
+            await release(db, cause, named)
+    await remember(db, cause, named, answer)
+    return response
+
+
+async def _accept(request: Request, access: Access) -> tuple[Response, bytes]:
+    gateway = access.gateway
+    upload = UploadRequest(
+        gateway.storage, gateway.db, workspace_id=access.workspace_id, max_bytes=gateway.settings.max_upload_bytes
+    )
+    auto_classify = True
+    try:
+        async for part in read_parts(_body(request), request.headers.get("content-type")):
+            if part.name == "auto_classify":
+                auto_classify = _boolean(await part.text())
+            elif part.filename is not None and part.name in {"file", "files"}:
+                if len(upload.files) == gateway.settings.max_files_per_upload:
+                    raise MalformedUpload(f"More than {gateway.settings.max_files_per_upload} files in one request.")
+                async with gateway.upload_slots:
+                    await upload.add(clean_filename(part.filename), part.chunks())
+        if not upload.files:
+            raise MalformedUpload("The form holds no file. Send files in fields named 'file'.")
+        accepted = await upload.commit(access.cause, uploaded_by=access.user_id, auto_classify=auto_classify)
+    finally:
+        await asyncio.shield(asyncio.ensure_future(upload.discard()))
+    fingerprint = gateway.fingerprint(*fingerprint_parts([(f.filename, f.sha256) for f in upload.files], auto_classify))
+    return await _answer(access, accepted), fingerprint
+
+
+async def _answer(access: Access, accepted: list[Accepted]) -> Response:
+    documents = [
+        shapes.UploadedDocument(
+            id=item.id,
+            filename=item.filename,
+            status=await _status(access, item),
+            duplicate_of=item.duplicate_of,
+        )
+        for item in accepted
+    ]
+    headers = {}
+    if len(documents) == 1:
+        headers["Location"] = f"/api/v1/workspaces/{access.workspace_id}/documents/{documents[0].id}"
+    content = shapes.Uploaded(documents=documents).model_dump(mode="json", exclude_none=True)
+    return JSONResponse(content, 202, headers=headers)
+
+
+async def _status(access: Access, item: Accepted) -> DocumentStatus:
+    if item.duplicate_of is None:
+        return DocumentStatus.QUEUED
+    gateway = access.gateway
+    return await status_of(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, item.id)
+
+
+async def _repeat(request: Request, access: Access, earlier: Remembered) -> Response:
+    """Reads the repeated upload to see that it is the same one, and answers as before. Nothing is stored."""
+    files: list[tuple[str, str]] = []
+    auto_classify = True
+    async for part in read_parts(_body(request), request.headers.get("content-type")):
+        if part.name == "auto_classify":
+            auto_classify = _boolean(await part.text())
+        elif part.filename is not None and part.name in {"file", "files"}:
+            digest = hashlib.sha256()
+            async for chunk in part.chunks():
+                digest.update(chunk)
+            files.append((clean_filename(part.filename), digest.hexdigest()))
+    if access.gateway.fingerprint(*fingerprint_parts(files, auto_classify)) != earlier.fingerprint:
+        raise KeyReused
+    return replay(earlier)
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise MalformedUpload(f"Nothing arrived for {STALLED_SECONDS:g} seconds.") from None
+        yield chunk
+
+
+def _boolean(text: str) -> bool:
+    value = text.strip().lower()
+    if value in {"true", "1", "yes", "on"}:
+        return True
+    if value in {"false", "0", "no", "off"}:
+        return False
+    raise MalformedUpload("auto_classify is true or false.")

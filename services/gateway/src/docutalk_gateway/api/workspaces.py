@@ -1,0 +1,81 @@
+"""Workspaces and their members."""
+
+from __future__ import annotations
+
+from docutalk_common.errors import NotFound
+from fastapi import APIRouter, Response
+
+from docutalk_gateway.adapters import repository
+from docutalk_gateway.api import shapes
+from docutalk_gateway.api.context import Owner, Page, Reader, SignedIn
+from docutalk_gateway.api.idempotency import HEADER_PARAMETER, IdempotentRoute
+from docutalk_gateway.domain import Role
+from docutalk_gateway.use_cases.change_workspace import change_workspace
+from docutalk_gateway.use_cases.create_workspace import create_workspace
+
+router = APIRouter(tags=["workspaces"], route_class=IdempotentRoute)
+
+
+@router.get("/workspaces")
+async def list_workspaces(caller: SignedIn, page: Page) -> shapes.Listing[shapes.Workspace]:
+    """The workspaces that you are a member of, oldest first."""
+    async with caller.gateway.db.read() as session:
+        found, total = await repository.workspaces_of(session, caller.user_id, offset=page.offset, limit=page.per_page)
+    items = [shapes.Workspace.of(workspace, role) for workspace, role in found]
+    return shapes.Listing(items=items, total=total, page=page.page, per_page=page.per_page)
+
+
+@router.post("/workspaces", status_code=201, openapi_extra={"parameters": [HEADER_PARAMETER]})
+async def add_workspace(caller: SignedIn, body: shapes.NewWorkspace, response: Response) -> shapes.Workspace:
+    """Makes a workspace that you own."""
+    workspace = await create_workspace(
+        caller.gateway.db,
+        caller.cause,
+        owner_id=caller.user_id,
+        name=body.name,
+        description=body.description,
+        system_prompt=body.system_prompt,
+    )
+    response.headers["Location"] = f"/api/v1/workspaces/{workspace.id}"
+    return shapes.Workspace.of(workspace, Role.OWNER)
+
+
+@router.get("/workspaces/{workspace_id}")
+async def get_workspace(access: Reader) -> shapes.Workspace:
+    """One workspace."""
+    async with access.gateway.db.read() as session:
+        found = await repository.workspace_of(session, access.workspace_id, access.user_id)
+    if found is None:
+        raise NotFound("There is no such workspace.")
+    return shapes.Workspace.of(*found)
+
+
+@router.patch("/workspaces/{workspace_id}")
+async def patch_workspace(access: Owner, body: shapes.WorkspaceChanges) -> shapes.Workspace:
+    """Changes its name, description or system prompt. Owners only."""
+    changed = await change_workspace(
+        access.gateway.db,
+        access.cause,
+        workspace_id=access.workspace_id,
+        user_id=access.user_id,
+        changes=body.model_dump(exclude_unset=True),
+    )
+    return shapes.Workspace.of(*changed)
+
+
+@router.get("/workspaces/{workspace_id}/members")
+async def list_members(access: Reader, page: Page) -> shapes.Listing[shapes.Member]:
+    """Who is a member, and as what, oldest first."""
+    async with access.gateway.db.read() as session:
+        found, total = await repository.members_of(session, access.workspace_id, offset=page.offset, limit=page.per_page)
+    items = [
+        shapes.Member(
+            user_id=user.id,
+            email=user.email,
+            display_name=user.display_name,
+            role=Role(member.role),
+            created_at=member.created_at,
+        )
+        for member, user in found
+    ]
+    return shapes.Listing(items=items, total=total, page=page.page, per_page=page.per_page)

@@ -1,0 +1,179 @@
+"""The composition root: the gateway's parts, its message handlers, its routes, and the server around them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import uvicorn
+from docutalk_common.db import Database
+from docutalk_common.messaging.broker import MessageBroker
+from docutalk_common.process import Runtime
+from docutalk_common.storage import ObjectStorage
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from docutalk_gateway.adapters.passwords import Passwords
+from docutalk_gateway.adapters.tokens import AccessTokens
+from docutalk_gateway.api import (
+    auth,
+    chat,
+    docs,
+    document_events,
+    documents,
+    operations,
+    problems,
+    schema,
+    search,
+    uploads,
+    workspaces,
+)
+from docutalk_gateway.api.context import Gateway
+from docutalk_gateway.api.edge import Edge
+from docutalk_gateway.consumers import ingest_document_deleted
+from docutalk_gateway.settings import GatewaySettings
+from docutalk_gateway.use_cases.ensure_admin import ensure_admin
+from docutalk_gateway.use_cases.sweep_expired import sweep_for_ever
+
+VERSION = "0.1.0"
+# Long enough for an upload of some size to end, within the 30 s that most supervisors give.
+SHUTDOWN_SECONDS = 25
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(settings: GatewaySettings, on_fatal: Callable[[str], None] | None = None) -> AsyncIterator[Gateway]:
+    """Connects, makes the first administrator, and serves messages until the block ends."""
+    db = Database(settings.postgres_dsn.get_secret_value(), schema="gateway", pool_size=settings.postgres_pool_size)
+    # Each upload may hold two threads.
+    storage = ObjectStorage(settings, threads=32)
+    broker = MessageBroker(settings, service="gateway", db=db, dependencies={"storage": storage.ping}, on_fatal=on_fatal)
+    ingest_document_deleted.subscribe(broker)
+    gateway = Gateway(
+        settings=settings,
+        db=db,
+        storage=storage,
+        broker=broker,
+        passwords=Passwords(),
+        tokens=AccessTokens(settings.jwt_secret.get_secret_value(), seconds=settings.access_token_seconds),
+        checks={"postgres": db.ping, "nats": broker.ping, "storage": storage.ping},
+    )
+    if settings.admin_email and settings.admin_password:
+        await ensure_admin(db, gateway.passwords, email=settings.admin_email, password=settings.admin_password.get_secret_value())
+    await broker.start()
+    sweeping = asyncio.create_task(sweep_for_ever(db), name="sweep")
+    try:
+        yield gateway
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        await broker.stop()
+        await db.close()
+        storage.close()
+
+
+def create_app(settings: GatewaySettings, *, on_fatal: Callable[[str], None] | None = None) -> FastAPI:
+    """The application; its lifespan owns all connections. `app.state.gateway` holds the parts while it runs."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_gateway(settings, on_fatal) as gateway:
+            app.state.gateway = gateway
+            yield
+
+    app = build_routes(lifespan)
+    app.add_middleware(Edge, on_error=problems.internal_error)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origin_list,
+        allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
+        expose_headers=["Location", "Retry-After", "X-Trace-Id", "Content-Range", "ETag"],
+        max_age=600,
+    )
+    return app
+
+
+def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
+    """The routes alone, enough to write the OpenAPI document."""
+    app = FastAPI(
+        title="DocuTalk",
+        summary="Answers from your documents, with the page and the words they come from",
+        version=VERSION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=schema.operation_id,
+    )
+    v1 = APIRouter(prefix="/api/v1")
+    for router in (
+        auth.router,
+        auth.sessions,
+        workspaces.router,
+        uploads.router,
+        documents.router,
+        document_events.router,
+        search.router,
+        chat.router,
+        operations.admin,
+    ):
+        v1.include_router(router)
+    app.include_router(v1)
+    app.include_router(operations.probes)
+    app.include_router(docs.router)
+    problems.install(app)
+    schema.install(app)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process: `run_service` handles them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: GatewaySettings, *, on_fatal: Callable[[str], None] | None = None) -> AsyncIterator[int]:
+    """Runs the HTTP server inside the running loop and yields its port. At the end requests in flight are let finish."""
+    app = create_app(settings, on_fatal=on_fatal)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(), name="http server")
+    try:
+        while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        if serving.done():
+            serving.result()
+            raise RuntimeError(f"the HTTP server did not start on {settings.host}:{settings.port}")
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        if server.started:
+            app.state.gateway.closing.set()
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def builder(settings: GatewaySettings) -> Callable[[Runtime], contextlib.AbstractAsyncContextManager[None]]:
+    """What `run_service` builds."""
+
+    @contextlib.asynccontextmanager
+    async def build(runtime: Runtime) -> AsyncIterator[None]:
+        async with serve(settings, on_fatal=runtime.fail):
+            yield
+
+    return build

@@ -1,0 +1,144 @@
+"""What the gateway knows without I/O: roles, limits, clean filenames, and errors that state a fact."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from docutalk_common.errors import DocuTalkError
+
+PASSWORD_MIN = 8
+PASSWORD_MAX = 1024
+FILENAME_MAX = 255
+
+# What a browser may hide or turn around in a name: `invoice\u202efdp.exe` is shown as `invoiceexe.pdf`.
+_DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_EXTENSION = re.compile(r"\.[a-z0-9]{1,10}")
+
+
+class Role(StrEnum):
+    """What a member may do in a workspace. An owner may do all, a viewer may only read and ask."""
+
+    OWNER = "owner"
+    EDITOR = "editor"
+    VIEWER = "viewer"
+
+    @property
+    def can_write(self) -> bool:
+        """Whether documents may be added, changed and deleted."""
+        return self is not Role.VIEWER
+
+
+class GatewayError(DocuTalkError):
+    """Something that the caller did, or may not do. `api/problems.py` knows the status."""
+
+
+class NotSignedIn(GatewayError):
+    """No access token, or one that is not valid (any more)."""
+
+    code = "not_signed_in"
+
+
+class WrongCredentials(GatewayError):
+    """The same for an unknown account and for a wrong password, so that accounts cannot be probed."""
+
+    code = "wrong_credentials"
+
+    def __init__(self) -> None:
+        super().__init__("The e-mail address or the password is wrong.")
+
+
+class InvalidRefreshToken(GatewayError):
+    """Unknown, expired, revoked or used before. In the last case the whole family is revoked."""
+
+    code = "invalid_refresh_token"
+
+    def __init__(self) -> None:
+        super().__init__("The refresh token is not valid. Sign in again.")
+
+
+class RegistrationClosed(GatewayError):
+    """Only an administrator makes accounts here."""
+
+    code = "registration_closed"
+
+    def __init__(self) -> None:
+        super().__init__("Registration is closed on this server. Ask its administrator for an account.")
+
+
+class EmailTaken(GatewayError):
+    """There is an account with this address."""
+
+    code = "email_taken"
+
+    def __init__(self) -> None:
+        super().__init__("There is already an account with this e-mail address.")
+
+
+class NotAllowed(GatewayError):
+    """The caller may see this, but not do that."""
+
+    code = "not_allowed"
+
+
+class FileTooLarge(GatewayError):
+    """Nothing of the request was kept."""
+
+    code = "file_too_large"
+
+    def __init__(self, filename: str, limit: int) -> None:
+        super().__init__(f"{filename} is larger than the limit of {limit} bytes. Nothing of this request was stored.")
+
+
+class MalformedUpload(GatewayError):
+    """The body is not the multipart form that was announced, or it ends early."""
+
+    code = "malformed_upload"
+
+
+class KeyReused(GatewayError):
+    """One `Idempotency-Key`, two different requests."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for a different request. Use a new key for a new request.")
+
+
+class KeyInUse(GatewayError):
+    """The first request with this key is still being worked on."""
+
+    code = "idempotency_key_in_use"
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is still being worked on. Try again in a moment.")
+
+
+class DocumentNotReadyToDelete(GatewayError):
+    """Accepted a moment ago and not registered yet."""
+
+    code = "document_being_accepted"
+
+    def __init__(self) -> None:
+        super().__init__("The document was accepted a moment ago and is not registered yet. Try again in a moment.")
+
+
+def clean_filename(raw: str) -> str:
+    """A name to show: no path, no control or direction characters, NFC, at most 255 characters with its extension kept."""
+    text = unicodedata.normalize("NFC", raw.encode("utf-8", "replace").decode("utf-8"))
+    text = "".join(c for c in text if unicodedata.category(c) != "Cc")
+    text = _DIRECTION_MARKS.sub("", text).replace("\\", "/").rsplit("/", 1)[-1].strip()
+    if text in {"", ".", ".."}:
+        return "unnamed"
+    if len(text) > FILENAME_MAX:
+        suffix = PurePosixPath(text).suffix[:20]
+        text = text[: FILENAME_MAX - len(suffix)] + suffix
+    return text
+
+
+def key_extension(filename: str) -> str:
+    """The extension for an object key: lower case letters and digits, or nothing."""
+    suffix = PurePosixPath(filename).suffix.lower()
+    return suffix if _EXTENSION.fullmatch(suffix) else ""

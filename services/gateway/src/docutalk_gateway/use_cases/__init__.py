@@ -1,0 +1,1 @@
+"""What the gateway does, one verb for each file."""

@@ -1,0 +1,180 @@
+"""Files become objects, and then, all of a request in one transaction, documents that are certain to be processed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from docutalk_common import content_type as content
+from docutalk_common.contracts.envelope import uuid7
+from docutalk_common.contracts.gateway import DocumentUploaded
+from docutalk_common.db import Cause, Database
+from docutalk_common.errors import DocuTalkError
+from docutalk_common.storage import ObjectStorage
+from docutalk_common.telemetry import get_logger
+
+from docutalk_gateway.adapters import repository
+from docutalk_gateway.adapters.models import Upload
+from docutalk_gateway.domain import FileTooLarge, key_extension
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that lies whole in the object store, and nowhere else yet."""
+
+    document_id: UUID
+    key: str
+    filename: str
+    content_type: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """`duplicate_of` is set when the workspace had these bytes already; `id` is then that document."""
+
+    id: UUID
+    filename: str
+    duplicate_of: UUID | None = None
+
+
+class UploadRequest:
+    """The files of one request. `add` each, then `commit`; `discard` whatever was not committed, on every way out."""
+
+    def __init__(self, storage: ObjectStorage, db: Database, *, workspace_id: UUID, max_bytes: int) -> None:
+        self._storage = storage
+        self._db = db
+        self._workspace_id = workspace_id
+        self._max_bytes = max_bytes
+        self._loose: set[str] = set()
+        self._committing = False
+        self.files: list[StoredFile] = []
+
+    async def add(self, filename: str, chunks: AsyncIterator[bytes]) -> None:
+        """Streams a file into the object store. Raises `FileTooLarge`, `DependencyUnavailable`, and what `chunks` raises."""
+        document_id = uuid7()
+        head, rest = await _split_head(chunks)
+        media_type = content.detect(head, filename)
+        key = f"{self._workspace_id}/{document_id}/{uuid4()}{key_extension(filename)}"
+        self._loose.add(key)
+        digest = hashlib.sha256()
+        size = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in rest:
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise FileTooLarge(filename, self._max_bytes)
+                digest.update(chunk)
+                yield chunk
+
+        stored = await self._storage.upload_stream(key, counted(), content_type=media_type)
+        assert stored == size, f"{stored} of {size} bytes were stored"
+        self.files.append(StoredFile(document_id, key, filename, media_type, size, digest.hexdigest()))
+
+    async def commit(self, cause: Cause, *, uploaded_by: UUID, auto_classify: bool) -> list[Accepted]:
+        """All files or none: rows and `DocumentUploaded` in one transaction. Bytes that the workspace has already, also those
+        of a request that is racing this one, become that document. In the order of `files`."""
+        self._committing = True
+        # Not to be torn apart by a client that goes away: from here on it is a document or it is not.
+        accepted = await asyncio.shield(asyncio.ensure_future(self._commit(cause, uploaded_by, auto_classify)))
+        self._committing = False
+        fresh = {item.id for item in accepted if item.duplicate_of is None}
+        self._loose -= {file.key for file in self.files if file.document_id in fresh}
+        return accepted
+
+    async def _commit(self, cause: Cause, uploaded_by: UUID, auto_classify: bool) -> list[Accepted]:
+        results: dict[UUID, Accepted] = {}
+        async with self._db.transaction(cause) as tx:
+            # In the order of their hashes: two requests with the same files would else wait for each other.
+            for file in sorted(self.files, key=lambda f: f.sha256):
+                row = Upload(
+                    document_id=file.document_id,
+                    workspace_id=self._workspace_id,
+                    uploaded_by=uploaded_by,
+                    filename=file.filename,
+                    content_type=file.content_type,
+                    size=file.size,
+                    sha256=file.sha256,
+                    object_key=file.key,
+                )
+                while not await repository.add_upload(tx.session, row):
+                    existing = await repository.upload_by_hash(tx.session, self._workspace_id, file.sha256)
+                    # None: deleted between the two statements, so the next try gets in.
+                    if existing is not None:
+                        results[file.document_id] = Accepted(existing.document_id, existing.filename, existing.document_id)
+                        break
+                else:
+                    results[file.document_id] = Accepted(file.document_id, file.filename)
+                    tx.emit(_uploaded(file, self._workspace_id, uploaded_by, auto_classify))
+        return [results[file.document_id] for file in self.files]
+
+    async def discard(self) -> None:
+        """Removes every object that did not become a document. Never raises: the request has its own outcome to tell."""
+        if not self._loose:
+            return
+        try:
+            keys = sorted(self._loose - await self._kept() if self._committing else self._loose)
+            await self._storage.delete(keys)
+        except DocuTalkError as error:
+            # An object too many is better than a document without its bytes.
+            log.warning("objects of a failed upload stay behind", count=len(self._loose), reason=str(error))
+
+    async def _kept(self) -> set[str]:
+        """After a commit whose outcome is unknown: the objects that have become documents all the same."""
+        kept = set()
+        async with self._db.read() as session:
+            for file in self.files:
+                row = await repository.upload_of(session, self._workspace_id, file.document_id)
+                if row is not None:
+                    kept.add(row.object_key)
+        return kept
+
+
+def _uploaded(file: StoredFile, workspace_id: UUID, uploaded_by: UUID, auto_classify: bool) -> DocumentUploaded:
+    return DocumentUploaded(
+        workspace_id=workspace_id,
+        document_id=file.document_id,
+        object_key=file.key,
+        filename=file.filename,
+        content_type=file.content_type,
+        size=file.size,
+        sha256=file.sha256,
+        uploaded_by=uploaded_by,
+        auto_classify=auto_classify,
+    )
+
+
+def fingerprint_parts(files: Sequence[tuple[str, str]], auto_classify: bool) -> list[bytes]:
+    """What makes two uploads the same request: names and hashes, in order, and the option."""
+    parts = [b"1" if auto_classify else b"0"]
+    for filename, sha256 in files:
+        parts += [filename.encode(), sha256.encode()]
+    return parts
+
+
+async def _split_head(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
+    """The first bytes, enough to tell the type, and all bytes."""
+    pieces: list[bytes] = []
+    length = 0
+    async for chunk in chunks:
+        pieces.append(chunk)
+        length += len(chunk)
+        if length >= content.HEAD_BYTES:
+            break
+    head = b"".join(pieces)
+
+    async def everything() -> AsyncIterator[bytes]:
+        if head:
+            yield head
+        async for chunk in chunks:
+            yield chunk
+
+    return head[: content.HEAD_BYTES], everything()

@@ -1,0 +1,27 @@
+"""The first administrator, from settings."""
+
+from __future__ import annotations
+
+from docutalk_common.db import Cause, Database
+
+from docutalk_gateway.adapters import repository
+from docutalk_gateway.adapters.passwords import Passwords
+from docutalk_gateway.domain import EmailTaken
+from docutalk_gateway.use_cases.register_user import register_user
+
+
+async def ensure_admin(db: Database, passwords: Passwords, *, email: str, password: str) -> bool:
+    """Makes the administrator unless the account exists; several gateways may try at once. Returns whether it was made.
+
+    An existing account keeps its password: changing the setting is no way to change a password.
+    """
+    async with db.read() as session:
+        if await repository.user_by_email(session, email) is not None:
+            return False
+    try:
+        await register_user(
+            db, passwords, Cause.new(), email=email, password=password, display_name="Administrator", is_admin=True
+        )
+    except EmailTaken:
+        return False
+    return True
