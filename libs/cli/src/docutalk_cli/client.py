@@ -54,11 +54,6 @@ class Refused(ClientError):
         self.problem = problem
         super().__init__(_sentence(status, problem))
 
-    @property
-    def code(self) -> str:
-        """The error's code, the end of the problem's type."""
-        return str(self.problem.get("type", "")).rpartition(":")[2]
-
 
 @dataclass(frozen=True)
 class StreamEvent:
@@ -99,12 +94,8 @@ class Api:
 
     async def post(self, path: str, body: Json, *, timeout: float | None = None) -> Json:
         """The JSON of a POST. `timeout` in seconds replaces the usual minute without a byte."""
-        extra = {} if timeout is None else {"timeout": httpx.Timeout(timeout, connect=5.0)}
+        extra: dict[str, Any] = {} if timeout is None else {"timeout": httpx.Timeout(timeout, connect=5.0)}
         return _body(await self._send("POST", path, json=body, **extra))
-
-    async def delete(self, path: str) -> None:
-        """A DELETE."""
-        await self._send("DELETE", path)
 
     async def upload(self, path: str, filename: str, file: Any) -> Json:
         """One file as a multipart form, read in pieces of 64 KiB while it is sent. `file` needs `read`, `seek` and `fileno`."""
@@ -170,7 +161,8 @@ class Api:
         """Sends with a token; a token that is refused is renewed once, a limit that is met is waited for once."""
         token = await self._access_token()
         for last in (False, True):
-            answer = await self._raw(method, API + path, headers={"Authorization": f"Bearer {token}", **(headers or {})}, **request)
+            signed = {"Authorization": f"Bearer {token}", **(headers or {})}
+            answer = await self._raw(method, API + path, headers=signed, **request)
             if not last and answer.status_code == httpx.codes.UNAUTHORIZED:
                 token = await self._access_token(refused=token)
                 continue
@@ -228,7 +220,8 @@ class Api:
         # Whoever has no account at hand may have no server either; that is the better thing to say.
         await self._raw("GET", "/livez")
         if ended:
-            return NotSignedIn(f"The sign-in at {self.account.url} has ended. Sign in again: docutalk login --url {self.account.url}")
+            url = self.account.url
+            return NotSignedIn(f"The sign-in at {url} has ended. Sign in again with docutalk login --url {url}")
         return NotSignedIn(
             f"Not signed in at {self.account.url}. Run docutalk login, set DOCUTALK_TOKEN, or start the command in the folder"
             " where docutalk up runs."

@@ -22,7 +22,9 @@ HomeFolder = Annotated[
 ]
 Workspace = Annotated[
     str | None,
-    typer.Option("--workspace", "-w", envvar="DOCUTALK_WORKSPACE", help="Workspace, by id or name. [default: yours]", show_default=False),
+    typer.Option(
+        "--workspace", "-w", envvar="DOCUTALK_WORKSPACE", help="Workspace, by id or name. [default: yours]", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

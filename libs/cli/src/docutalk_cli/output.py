@@ -71,7 +71,9 @@ class Output:
         """Why the command fails."""
         self.err.print(Text.assemble(("Error: ", "red"), text), soft_wrap=not self.err.is_terminal)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, numeric: Iterable[str] = (), wide: str) -> None:
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, numeric: Iterable[str] = (), wide: str
+    ) -> None:
         """A table. The column `wide` gives way when the terminal is narrow."""
         if not self.out.is_terminal:
             self.raw("\t".join(columns) + "\n")

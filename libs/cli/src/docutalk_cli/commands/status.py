@@ -1,0 +1,73 @@
+"""`docutalk status`: the documents of a workspace, or a few of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from docutalk_cli.client import Json, document_of, every
+from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
+from docutalk_cli.output import Exit, Output, status_text
+
+_COLUMNS = ("status", "pages", "passages", "size", "id", "document")
+
+
+def status(
+    documents: Annotated[list[str] | None, typer.Argument(help="Ids, beginnings of ids, or filenames. [default: all]")] = None,
+    *,
+    only: Annotated[str | None, typer.Option("--status", help="Only documents in this status, for example failed.")] = None,
+    workspace: Workspace = None,
+    url: Url = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """List documents with their status. Exit code 1 when one that you named has failed."""
+    output = Output(as_json=as_json)
+
+    async def work() -> Exit:
+        async with in_workspace(url, home, workspace) as (api, workspace_id):
+            if documents:
+                found = [await document_of(api, workspace_id, name) for name in documents]
+            else:
+                found = [item async for item in every(api, f"/workspaces/{workspace_id}/documents", status=only)]
+        if as_json:
+            output.json({"documents": found})
+        elif found or not output.interactive:
+            output.table(_COLUMNS, (_row(document) for document in found), numeric=("pages", "passages", "size"), wide="document")
+        else:
+            output.line("There are no documents yet. Add some: docutalk upload FILES")
+        return Exit.FAILED if documents and any(d["status"] == "failed" for d in found) else Exit.OK
+
+    run(output, work)
+
+
+def _row(document: Json) -> list[str | Text]:
+    name = Text(document["filename"])
+    if document.get("reason"):
+        name.append(f": {document['reason']}", style="red")
+    state = status_text(document["status"])
+    if document["status"] in ("extracting", "chunking", "embedding"):
+        state.append(f" {document['progress']['percent']} %")
+    return [
+        state,
+        _number(document["page_count"]),
+        _number(document["chunk_count"]),
+        size_text(document["size"]),
+        document["id"],
+        name,
+    ]
+
+
+def _number(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def size_text(size: int) -> str:
+    """`812 B`, `34 KB`, `1.2 MB`; a kilobyte is 1000 bytes."""
+    if size < 1000:
+        return f"{size} B"
+    if size < 1_000_000:
+        return f"{size / 1000:.0f} KB"
+    return f"{size / 1_000_000:.1f} MB" if size < 1_000_000_000 else f"{size / 1_000_000_000:.1f} GB"

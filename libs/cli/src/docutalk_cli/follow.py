@@ -1,0 +1,76 @@
+"""Follows documents until they are ready or not: told by the workspace's event stream, by asking again when there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+
+from docutalk_cli.client import Api, ClientError, Json, NotReachable
+
+FINAL = frozenset({"ready", "failed", "cancelled"})
+# A big document reports every batch; more than four looks a second nobody can see.
+_SHORTEST_SECONDS = 0.25
+# An event may be lost with a connection; without a stream this is all there is.
+_LIVE_SECONDS = 15.0
+_POLL_SECONDS = 1.0
+
+
+class Follower:
+    """The documents of one workspace. An event only says that something moved: what is shown is always the document itself."""
+
+    def __init__(self, api: Api, workspace: str) -> None:
+        self._api = api
+        self._workspace = workspace
+        self._moved: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._live = False
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[Follower]:
+        """Listens while the block runs. Start it before the upload, so that nothing happens unheard."""
+        listener = asyncio.create_task(self._listen())
+        try:
+            yield self
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+    async def until_final(self, document: str, on_change: Callable[[Json], None]) -> Json:
+        """Calls `on_change` with the document whenever it moved, and returns it once it is ready, failed or cancelled."""
+        moved = self._moved[document]
+        while True:
+            moved.clear()
+            found = await self._api.get(f"/workspaces/{self._workspace}/documents/{document}")
+            on_change(found)
+            if found["status"] in FINAL:
+                del self._moved[document]
+                return found
+            await asyncio.sleep(_SHORTEST_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(moved.wait(), _LIVE_SECONDS if self._live else _POLL_SECONDS)
+
+    async def _listen(self) -> None:
+        path = f"/workspaces/{self._workspace}/events/stream"
+        while True:
+            # `follow` gives up in the end; asking goes on, and says by itself when the server is away for good.
+            with contextlib.suppress(ClientError):
+                async for event in self._api.follow(path):
+                    self._live = True
+                    if (moved := self._moved.get(str(event.data.get("document_id")))) is not None:
+                        moved.set()
+            self._live = False
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+async def patiently(api: Api, follower: Follower, document: str, on_change: Callable[[Json], None]) -> Json:
+    """`until_final`, going on through half a minute in which the server is away: documents are safe meanwhile."""
+    failures = 0
+    while True:
+        try:
+            return await follower.until_final(document, on_change)
+        except NotReachable:
+            failures += 1
+            if failures > 15:
+                raise
+            await asyncio.sleep(2.0)
