@@ -130,7 +130,7 @@ async def running_system(
         system: System | None = None
         try:
             await stack.start()
-            system = System(stack, await sign_in(stack.url, stack.options.admin_email, stack.secrets.admin_password))
+            system = System(stack, await sign_in(stack.url, stack.options.admin_email, stack.admin_password))
             yield system
         finally:
             if system is not None:
