@@ -8,8 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from docutalk_common.content_type import MARKDOWN, PDF
-from docutalk_ingest.adapters.chunker import Chunker
+from docutalk_common.content_type import MARKDOWN, PDF, PLAIN
+
+from docutalk_ingest.adapters.chunker import Chunker, Layout
+from docutalk_ingest.adapters.parsers.html import warm_up
 from docutalk_ingest.adapters.parsers.reading import read_document
 from docutalk_ingest.domain import MAX_CHARACTERS, BatchPlan, ExtractionSummary, ParseFailed, TooMuchText
 
@@ -18,18 +20,23 @@ _CHUNK_OVERHEAD = 160
 """Bytes that a chunk's ids and numbers take in a message."""
 
 
+_LAYOUTS = {MARKDOWN: Layout.MARKDOWN, PDF: Layout.WRAPPED, PLAIN: Layout.WRAPPED}
+
+
 class Extractor:
     """Made once, before the first document: what it holds is shared with the process of each document."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._chunker = Chunker(overlap=options.get("overlap", 0))
+        warm_up()
 
     def __call__(self, path: Path, filename: str, out: Path, progress: Callable[[int, int | None], None]) -> dict[str, Any]:
-        """Writes a line of JSON for each page: `label, text, chunks [[start, end, batch]]`. Returns an `ExtractionSummary` as a dict.
+        """Writes a line of JSON for each page: `label, text, chunks [[start, end, batch]]`. Returns the summary as a dict.
 
         Raises `ParseFailed`; what was written until then counts for nothing.
         """
         media_type, document = read_document(path, filename)
+        layout = _LAYOUTS.get(media_type, Layout.FLOWING)
         plan = BatchPlan()
         page_count = characters = chunk_count = 0
         unreadable: list[int] = []
@@ -43,7 +50,7 @@ class Extractor:
                 any_text = any_text or bool(page.text.strip())
                 if not page.readable:
                     unreadable.append(page_count)
-                spans = self._chunker.cut(page.text, markdown=media_type == MARKDOWN)
+                spans = self._chunker.cut(page.text, layout)
                 chunks = [(start, end, plan.place(_wire_size(page.text[start:end]))) for start, end in spans]
                 chunk_count += len(chunks)
                 file.write(json.dumps({"label": page.label, "text": page.text, "chunks": chunks}, ensure_ascii=False) + "\n")

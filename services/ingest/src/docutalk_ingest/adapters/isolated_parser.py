@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from docutalk_common.errors import TransientError
 from docutalk_common.telemetry import get_logger
+
 from docutalk_ingest.adapters.extraction import PAGES_FILE
 from docutalk_ingest.adapters.parser_host import OUTCOME_FILE
 from docutalk_ingest.domain import ExtractedPage, ExtractionSummary, ParseFailed
@@ -150,7 +151,8 @@ class IsolatedParser:
         if end["late"]:
             raise ParseFailed(
                 "timeout",
-                f"Reading the file took longer than {self._limits.wall_seconds:g} seconds. Split it or save it in a simpler form.",
+                f"Reading the file took longer than {self._limits.wall_seconds:g} seconds. "
+                "Split it or save it in a simpler form.",
             )
         if exit_code == -signal.SIGXCPU:
             raise ParseFailed(

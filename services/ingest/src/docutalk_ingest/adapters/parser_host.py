@@ -1,9 +1,10 @@
 """A small process that forks one process for each document, with the parsers already loaded.
 
 Files come from strangers and the libraries that read them are written in C: a document may take all memory, loop, or crash.
-Each is read in a process of its own, under limits, without network and without this service's secrets, and dies with the service.
+Each is read in a process of its own, under limits, without network and this service's secrets, and that process dies
+with the service.
 
-Speaks JSON lines with `IsolatedParser`: requests on standard input, events on standard output. It holds no state but its children.
+Speaks JSON lines with `IsolatedParser`: requests on standard input, events on standard output; no state but its children.
 Not multiprocessing's fork server: that imports the service's main module in every child, 1.5 s each, and one abort breaks every
 pending future of its pool.
 """
@@ -33,6 +34,7 @@ _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _PROGRESS_SECONDS = 0.5
+_SPLIT = "Split it into smaller files."
 # Any of these in a parser is an attempt to reach outside of it.
 _FORBIDDEN = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system", "ctypes.dlopen")
 
@@ -46,7 +48,9 @@ class _Child:
 
 
 def main() -> None:
-    """Serves until standard input ends. Environment: `PARSER_PARENT` (pid), `PARSER_TARGET` (`module:class`), `PARSER_OPTIONS`."""
+    """Serves until standard input ends. Environment: `PARSER_PARENT` (pid), `PARSER_TARGET` (`module:class`), `PARSER_OPTIONS`
+    (JSON, given to the class).
+    """
     die_with_parent(int(os.environ["PARSER_PARENT"]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides when this ends
     _leave_network()
@@ -167,9 +171,8 @@ def _limit(request: dict[str, Any]) -> None:
         (resource.RLIMIT_CORE, 0, 0),
     ):
         ceiling = resource.getrlimit(kind)[1]
-        if ceiling != resource.RLIM_INFINITY:
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(kind, (soft, hard))
+        bounds = (soft, hard) if ceiling == resource.RLIM_INFINITY else (min(soft, ceiling), min(hard, ceiling))
+        resource.setrlimit(kind, bounds)
 
 
 def _forbid(event: str, _arguments: object) -> None:
@@ -196,15 +199,21 @@ def _outcome(extract: Extract, request: dict[str, Any], out: Path, progress: _Pr
     try:
         return {"summary": extract(Path(request["path"]), request["filename"], out, progress)}
     except ParseFailed as error:
-        return {"failed": [error.code, error.reason]}
+        failure = error
     except MemoryError:
         gib = request["memory_bytes"] / (1 << 30)
-        return {"failed": ["too_much_memory", f"Reading the file takes more than {gib:g} GiB of memory. Split it into smaller files."]}
+        failure = ParseFailed("too_much_memory", f"Reading the file takes more than {gib:g} GiB of memory. {_SPLIT}")
     except RecursionError:
-        return {"failed": ["damaged", "The file is nested too deeply to be read. Save it again in a simpler form and upload that."]}
+        failure = ParseFailed("damaged", "The file is nested too deeply to be read. Save it again in a simpler form.")
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            return _unexpected(error)
+        failure = TooMuchText("more text than fits the limit")
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.EFBIG:
-            too_much = TooMuchText("more text than fits the limit")
-            return {"failed": [too_much.code, too_much.reason]}
-        reason = "The file could not be read; it is probably damaged. Save it again from the program that made it and upload that."
-        return {"failed": ["unreadable", reason], "detail": f"{type(error).__name__}: {error}"}
+        return _unexpected(error)
+    return {"failed": [failure.code, failure.reason]}
+
+
+def _unexpected(error: Exception) -> dict[str, Any]:
+    reason = "The file could not be read; it is probably damaged. Save it again from the program that made it and upload that."
+    return {"failed": ["unreadable", reason], "detail": f"{type(error).__name__}: {error}"}

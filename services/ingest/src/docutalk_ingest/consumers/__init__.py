@@ -1,0 +1,1 @@
+"""One file for each message and request that ingest takes."""

@@ -21,7 +21,21 @@ _OFFICE_DOCUMENT = "/officeDocument"
 # Parts that hold text of their own, in the order in which they follow the body.
 _FOLLOWING = ("footnotes", "endnotes", "comments", "header", "footer", "chart", "diagramData")
 _SKIPPED = frozenset(
-    {"del", "moveFrom", "pPr", "rPr", "tblPr", "trPr", "tcPr", "sectPr", "tblGrid", "instrText", "delText", "delInstrText", "Fallback"}
+    {
+        "del",
+        "moveFrom",
+        "pPr",
+        "rPr",
+        "tblPr",
+        "trPr",
+        "tcPr",
+        "sectPr",
+        "tblGrid",
+        "instrText",
+        "delText",
+        "delInstrText",
+        "Fallback",
+    }
 )
 _LITERAL = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 _TEXT = frozenset({"t", "v"})
@@ -42,16 +56,18 @@ def read_docx(path: Path) -> ParsedDocument:
                 raise TooMuchText(f"more than {MAX_CHARACTERS:,} characters")
     text = _BLANK_LINES.sub("\n\n", freeze("\n\n".join(text for text in texts if text))).strip("\n")
     if not text.strip():
-        raise ParseFailed("no_text", "The Word document holds no text. If it holds pictures of text: reading those is not available yet.")
+        raise ParseFailed("no_text", "The Word document holds no text. Text in its pictures cannot be read yet.")
     return ParsedDocument(pages=iter([ParsedPage("1", text)]), page_count=1)
 
 
 def _parse(data: bytes, name: str) -> etree._Element:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
     try:
         return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise ParseFailed("damaged", f"A part of the Word document ({name}) is damaged. Save it again and upload that.") from error
+        raise ParseFailed("damaged", f"A part of the Word document ({name}) is damaged. Save it again.") from error
 
 
 def _main_part(archive: zipfile.ZipFile) -> str:

@@ -8,6 +8,7 @@ line's end, and the one call takes 0.1 ms instead of 2.4.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def read_pdf(path: Path) -> ParsedDocument:
     if count == 0:
         raise ParseFailed("damaged", "The PDF holds no page that can be read. Save it again from a PDF reader and upload that.")
     if count > MAX_PAGES:
-        raise ParseFailed("too_many_pages", f"The PDF has {count:,} pages; {MAX_PAGES:,} are supported. Split it into smaller files.")
+        raise ParseFailed("too_many_pages", f"The PDF has {count:,} pages; {MAX_PAGES:,} are supported. Split it.")
     return ParsedDocument(pages=_pages(document, count), page_count=count)
 
 
@@ -174,7 +175,7 @@ def _inside(text_page: pdfium_c.FPDF_TEXTPAGE, count: int, box: tuple[float, flo
     x0, x1, y0, y1 = (ctypes.c_double() for _ in range(4))
     last_inside = True
     for index in range(count):
-        if not pdfium_c.FPDFText_IsGenerated(text_page, index) == 1 and pdfium_c.FPDFText_GetCharBox(
+        if pdfium_c.FPDFText_IsGenerated(text_page, index) != 1 and pdfium_c.FPDFText_GetCharBox(
             text_page, index, x0, x1, y0, y1
         ):
             x, y = (x0.value + x1.value) / 2, (y0.value + y1.value) / 2
@@ -207,8 +208,7 @@ def _rebuild_lines(glyphs: list[_Glyph]) -> str:
         return ""
     size = median(glyph.height for glyph in glyphs) or 1.0
     below = sum(
-        abs(a.center - b.center) < 0.5 * size and 0 < a.middle - b.middle < 3 * size
-        for a, b in zip(glyphs, glyphs[1:], strict=False)
+        abs(a.center - b.center) < 0.5 * size and 0 < a.middle - b.middle < 3 * size for a, b in itertools.pairwise(glyphs)
     )
     if 2 * below > len(glyphs):
         return _columns(glyphs, size)
@@ -217,7 +217,7 @@ def _rebuild_lines(glyphs: list[_Glyph]) -> str:
 
 def _columns(glyphs: list[_Glyph], size: float) -> str:
     parts = [glyphs[0].text]
-    for before, glyph in zip(glyphs, glyphs[1:], strict=False):
+    for before, glyph in itertools.pairwise(glyphs):
         same_column = abs(before.center - glyph.center) < 0.5 * size
         same_row = abs(before.middle - glyph.middle) < 0.5 * size
         parts.append(glyph.text if same_column or same_row else "\n" + glyph.text)
@@ -235,7 +235,7 @@ def _rows(glyphs: list[_Glyph], size: float) -> str:
     for row in rows:
         row.sort(key=lambda g: g.left)
         parts = [row[0].text]
-        for before, glyph in zip(row, row[1:], strict=False):
+        for before, glyph in itertools.pairwise(row):
             parts.append((" " if glyph.left - before.right > 0.2 * size else "") + glyph.text)
         lines.append("".join(parts))
     return "\n".join(lines)

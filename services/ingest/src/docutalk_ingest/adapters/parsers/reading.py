@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from docutalk_common import content_type as kinds
+
 from docutalk_ingest.adapters.parsers.docx import read_docx
 from docutalk_ingest.adapters.parsers.html import read_html
 from docutalk_ingest.adapters.parsers.pdf import read_pdf
@@ -59,14 +60,14 @@ def _unsupported(path: Path, filename: str, media_type: str) -> ParseFailed:
     if media_type in {kinds.DOC, kinds.XLS, kinds.PPT, kinds.OLE} and _holds(path, _ENCRYPTED_OFFICE):
         return ParseFailed("encrypted", "The Office file is protected by a password. Remove the protection and upload it again.")
     if media_type == kinds.ZIP and suffix in {".docx", ".xlsx", ".pptx", ".odt", ".epub"}:
-        return ParseFailed("damaged", f"The {suffix} file is damaged or incomplete and cannot be opened. Save it again and upload that.")
+        return ParseFailed("damaged", f"The {suffix} file is damaged or incomplete and cannot be opened. Save it again.")
     if media_type.startswith("image/"):
         found = f"an image ({media_type.removeprefix('image/').upper()})"
         advice = "Text in images cannot be read yet; upload a PDF with a text layer."
     elif media_type in _UNSUPPORTED:
         found, advice = _UNSUPPORTED[media_type]
     else:
-        return ParseFailed("unsupported_type", f"What kind of file this is cannot be told from its content. Supported are {_SUPPORTED}.")
+        return ParseFailed("unsupported_type", f"What kind of file this is cannot be told. Supported are {_SUPPORTED}.")
     named = f"The file is named {suffix} but is {found}" if _mislabelled(suffix, media_type) else f"The file is {found}"
     return ParseFailed("unsupported_type", f"{named}, which is not supported yet. {advice}")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from charset_normalizer import from_bytes
-
 from docutalk_common.content_type import text_encoding
+
 from docutalk_ingest.domain import MAX_CHARACTERS, ParsedDocument, ParsedPage, ParseFailed, TooMuchText, freeze
 
 _SAMPLE_BYTES = 256 * 1024

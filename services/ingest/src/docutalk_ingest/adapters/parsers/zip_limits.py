@@ -45,7 +45,7 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytes:
             # A header may lie about the size: the cap holds for what is really unpacked.
             data = file.read(entry.file_size + 1)
     except (KeyError, zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, RuntimeError, zlib.error) as error:
-        raise ParseFailed("damaged", f"A part of the file ({name}) is missing or damaged. Save it again and upload that.") from error
+        raise ParseFailed("damaged", f"A part of the file ({name}) is missing or damaged. Save it again.") from error
     if len(data) > entry.file_size:
         raise ParseFailed("damaged", f"A part of the file ({name}) is larger than it says. Save it again and upload that.")
     return data

@@ -1,0 +1,50 @@
+"""A message about a document was given up on: the document will not become ready, and its owner is told why."""
+
+from __future__ import annotations
+
+import contextlib
+
+from docutalk_common.contracts.dead_letters import DeadLetter
+from docutalk_common.contracts.envelope import Envelope
+from docutalk_common.contracts.gateway import DocumentUploaded
+from docutalk_common.contracts.ingest import Document, DocumentFailed, DocumentStatus
+from docutalk_common.messaging.consumer import Delivery
+from pydantic import ValidationError
+
+from docutalk_ingest.adapters.repository import DocumentRepository
+
+# Only what a document cannot become ready without; a lost count or a clean-up does not make it worse for the reader.
+_NEEDED = frozenset({"ingest-document-uploaded", "ingest-document-extract", "embed-chunks-index", "ingest-document-indexed"})
+
+
+async def fail_document(letter: DeadLetter, delivery: Delivery) -> None:
+    """Emits `DocumentFailed` once. Documents that came to another end, and messages that do not matter, are left alone."""
+    if letter.document_id is None or letter.durable not in _NEEDED:
+        return
+    async with delivery.transaction() as transaction:
+        repository = DocumentRepository(transaction.session)
+        reason = f"Processing was given up: {letter.reason}"
+        document = await repository.mark_failed(letter.document_id, letter.version or 1, letter.code, reason)
+        if document is None and letter.durable == "ingest-document-uploaded":
+            document = await _register_failed(repository, letter, reason)
+        if document is not None:
+            transaction.emit(
+                DocumentFailed(
+                    workspace_id=document.workspace_id,
+                    document_id=document.document_id,
+                    version=document.version,
+                    code=letter.code,
+                    reason=reason,
+                )
+            )
+
+
+async def _register_failed(repository: DocumentRepository, letter: DeadLetter, reason: str) -> Document | None:
+    """An upload that could not be registered would wait for ever: it is registered as failed, if it can be read at all."""
+    with contextlib.suppress(ValidationError):
+        envelope = Envelope.model_validate_json(letter.body())
+        upload = DocumentUploaded.model_validate(envelope.data)
+        return await repository.register(
+            upload, uploaded_at=envelope.time, status=DocumentStatus.FAILED, code=letter.code, reason=reason
+        )
+    return None
