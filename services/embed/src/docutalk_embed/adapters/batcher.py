@@ -172,6 +172,10 @@ class MicroBatcher:
         await job.done
         return job.vectors
 
+    def waiting(self, lane: Lane) -> int:
+        """How many texts wait in a lane."""
+        return len(self._queues[lane])
+
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -182,6 +186,10 @@ class MicroBatcher:
                 continue
             try:
                 vectors = await loop.run_in_executor(self._inference, self.engine.infer, [item.tokens for item in batch])
+            except asyncio.CancelledError:
+                for item in batch:
+                    item.job.done.cancel()
+                raise
             except Exception as error:
                 for item in batch:
                     item.job.fail(error)

@@ -20,7 +20,12 @@ from docutalk_embed.domain import HIGHLIGHT_START, HIGHLIGHT_STOP, LIST_SIZE, Ke
 
 # Inlined, not a parameter: a partial index is only used when the plan can see the model.
 MODEL_ID = 1
-_DISTANCE = "e.embedding::halfvec(384) <#> CAST(CAST(:vector AS text) AS halfvec(384))"
+# As subqueries, because a bare cast of a parameter is parsed again for every row: 29 ms instead of 2 for 1,400 rows.
+_VECTOR = "(SELECT CAST(CAST(:vector AS text) AS halfvec(384)))"
+_WEIGHTS = "(SELECT CAST(CAST(:weights AS text) AS sparsevec))"
+_CANDIDATES = "(SELECT CAST(CAST(:candidates AS text) AS tsquery))"
+_HIGHLIGHTED = "(SELECT CAST(CAST(:highlighted AS text) AS tsquery))"
+_DISTANCE = f"e.embedding::halfvec(384) <#> {_VECTOR}"
 
 # Iterative: the scan goes on until enough rows have passed the filters. With sorting forbidden the index, which returns
 # rows in order of distance, is the plan.
@@ -270,10 +275,10 @@ class PassageRepository:
         """BM25 score by chunk, best first."""
         found = await self._session.execute(
             text(
-                "SELECT c.chunk_id, -(c.weights <#> CAST(CAST(:weights AS text) AS sparsevec)) AS score FROM chunks c"
+                f"SELECT c.chunk_id, -(c.weights <#> {_WEIGHTS}) AS score FROM chunks c"
                 " JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
                 f" WHERE {self._documents} AND c.workspace_id = :workspace_id"
-                " AND c.words @@ CAST(CAST(:candidates AS text) AS tsquery)"
+                f" AND c.words @@ {_CANDIDATES}"
                 " ORDER BY score DESC, c.chunk_id LIMIT :limit"
             ),
             self._parameters | {"weights": query.weights, "candidates": query.candidates, "limit": limit},
@@ -282,11 +287,7 @@ class PassageRepository:
 
     async def passages(self, chunk_ids: Sequence[UUID], highlighted: str | None) -> dict[UUID, StoredPassage]:
         """The passages of these chunks; `highlighted` is the tsquery whose words are marked."""
-        marked = (
-            "ts_headline('english', translate(c.text, :marks, ''), CAST(CAST(:highlighted AS text) AS tsquery), :options)"
-            if highlighted
-            else "NULL"
-        )
+        marked = f"ts_headline('english', translate(c.text, :marks, ''), {_HIGHLIGHTED}, :options)" if highlighted else "NULL"
         found = await self._session.execute(
             text(
                 "SELECT c.chunk_id, c.document_id, c.version, d.filename, c.page, c.start_offset, c.end_offset, c.text,"

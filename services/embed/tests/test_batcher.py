@@ -1,0 +1,179 @@
+"""The queue in front of the model: shared batches, lanes, room, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from docutalk_common.errors import RequestFailed
+from docutalk_common.process import wait_until
+from docutalk_embed.adapters.batcher import Lane, MicroBatcher
+from docutalk_embed.adapters.minilm import MiniLM
+
+
+class CountingModel:
+    """A text is its length in tokens; the vector repeats that number. `gate` holds inference back while it is cleared."""
+
+    name = "counting"
+    dimension = 2
+    batch = 8
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.batches: list[list[int]] = []
+        self.error: Exception | None = None
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[1] * len(text) for text in texts]
+
+    def infer(self, tokens: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        self.batches.append([len(ids) for ids in tokens])
+        assert self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        return np.array([[len(ids)] * self.dimension for ids in tokens], np.float32)
+
+
+def texts(*lengths: int) -> list[str]:
+    return ["x" * length for length in lengths]
+
+
+@pytest.fixture
+def model() -> CountingModel:
+    return CountingModel()
+
+
+@pytest.fixture
+async def queue(model: CountingModel) -> AsyncIterator[MicroBatcher]:
+    batcher = MicroBatcher(model, bulk_limit=32, urgent_limit=16)
+    async with batcher.running():
+        yield batcher
+        model.gate.set()
+
+
+async def started(model: CountingModel, count: int) -> None:
+    """Until so many batches have reached the model."""
+
+    async def reached() -> bool:
+        return len(model.batches) >= count
+
+    await wait_until(reached, seconds=5, what=f"{count} batches", every=0.002)
+
+
+async def waiting(queue: MicroBatcher, lane: Lane, count: int) -> None:
+    """Until so many texts wait in a lane."""
+
+    async def reached() -> bool:
+        return queue.waiting(lane) >= count
+
+    await wait_until(reached, seconds=5, what=f"{count} texts waiting", every=0.002)
+
+
+async def test_vectors_come_back_in_the_order_of_their_texts(queue: MicroBatcher) -> None:
+    lengths = [30, 2, 17, 9, 25, 1, 40, 3, 12, 8, 5]
+    vectors = await queue.embed(texts(*lengths), Lane.BULK)
+    assert vectors[:, 0].tolist() == lengths
+
+
+async def test_no_texts_give_no_vectors(queue: MicroBatcher) -> None:
+    assert (await queue.embed([], Lane.BULK)).shape == (0, 2)
+
+
+async def test_texts_of_many_messages_share_batches_of_like_length(queue: MicroBatcher, model: CountingModel) -> None:
+    model.gate.clear()
+    blocker = asyncio.create_task(queue.embed(texts(7), Lane.BULK))
+    await started(model, 1)
+    messages = [asyncio.create_task(queue.embed(texts(1, 50, 2, 51), Lane.BULK)) for _ in range(4)]
+    await waiting(queue, Lane.BULK, 16)
+    model.gate.set()
+    await asyncio.gather(blocker, *messages)
+    assert sorted(sorted(batch) for batch in model.batches[1:]) == [[1] * 4 + [2] * 4, [50] * 4 + [51] * 4]
+
+
+async def test_a_question_passes_all_waiting_documents(queue: MicroBatcher, model: CountingModel) -> None:
+    model.gate.clear()
+    bulk = asyncio.create_task(queue.embed(texts(*[20] * 32), Lane.BULK))
+    await started(model, 1)
+    answer = asyncio.create_task(queue.embed(texts(5, 5), Lane.INTERACTIVE))
+    await waiting(queue, Lane.INTERACTIVE, 2)
+    question = asyncio.create_task(queue.embed(texts(3), Lane.QUERY))
+    await waiting(queue, Lane.QUERY, 1)
+    model.gate.set()
+    await asyncio.gather(bulk, answer, question)
+    assert model.batches[1:3] == [[3], [5, 5]]
+
+
+async def test_an_odd_length_is_not_starved_by_a_stream_of_others(queue: MicroBatcher, model: CountingModel) -> None:
+    model.gate.clear()
+    first = asyncio.create_task(queue.embed(texts(1), Lane.BULK))
+    await started(model, 1)
+    odd = asyncio.create_task(queue.embed(texts(200), Lane.BULK))
+    await waiting(queue, Lane.BULK, 1)
+    others = [asyncio.create_task(queue.embed(texts(*[10] * 8), Lane.BULK)) for _ in range(3)]
+    await waiting(queue, Lane.BULK, 25)
+    model.gate.set()
+    await asyncio.gather(first, odd, *others)
+    assert 200 in model.batches[1]
+
+
+async def test_bulk_callers_wait_for_room_and_urgent_ones_are_turned_away(queue: MicroBatcher, model: CountingModel) -> None:
+    model.gate.clear()
+    calls = [asyncio.create_task(queue.embed(texts(*[9] * 16), Lane.BULK)) for _ in range(6)]
+    await started(model, 1)
+    await waiting(queue, Lane.BULK, 24)
+    assert queue.waiting(Lane.BULK) <= 32
+    with pytest.raises(RequestFailed, match="too many texts"):
+        await queue.embed(texts(*[3] * 17), Lane.QUERY)
+    model.gate.set()
+    assert [len(vectors) for vectors in await asyncio.gather(*calls)] == [16] * 6
+
+
+async def test_a_message_larger_than_the_queue_is_embedded(queue: MicroBatcher) -> None:
+    assert len(await queue.embed(texts(*range(1, 101)), Lane.BULK)) == 100
+
+
+async def test_a_failing_model_fails_the_callers_of_that_batch_only(queue: MicroBatcher, model: CountingModel) -> None:
+    model.error = ValueError("out of memory")
+    with pytest.raises(ValueError, match="out of memory"):
+        await queue.embed(texts(*[4] * 20), Lane.BULK)
+    model.error = None
+    assert (await queue.embed(texts(4), Lane.BULK)).tolist() == [[4, 4]]
+
+
+async def test_what_nobody_waits_for_any_more_is_not_computed(queue: MicroBatcher, model: CountingModel) -> None:
+    model.gate.clear()
+    first = asyncio.create_task(queue.embed(texts(1), Lane.BULK))
+    await started(model, 1)
+    given_up = asyncio.create_task(queue.embed(texts(*[30] * 16), Lane.BULK))
+    await waiting(queue, Lane.BULK, 16)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    model.gate.set()
+    await asyncio.gather(first, queue.embed(texts(2), Lane.BULK))
+    assert all(30 not in batch for batch in model.batches)
+
+
+async def test_the_end_of_the_service_cancels_what_waits(model: CountingModel) -> None:
+    batcher = MicroBatcher(model)
+    async with batcher.running():
+        model.gate.clear()
+        call = asyncio.create_task(batcher.embed(texts(1, 2), Lane.BULK))
+        await started(model, 1)
+        late = asyncio.create_task(batcher.embed(texts(*[3] * 20), Lane.BULK))
+        await waiting(batcher, Lane.BULK, 20)
+        model.gate.set()
+        await call
+    with pytest.raises(asyncio.CancelledError):
+        await late
+
+
+async def test_the_real_model_gives_the_same_vectors_through_the_queue(engine: MiniLM, batcher: MicroBatcher) -> None:
+    sentences = [f"sentence {number} " + "about rivers " * (number % 30) for number in range(60)]
+    messages = [sentences[start : start + 20] for start in range(0, 60, 20)]
+    through = np.concatenate(await asyncio.gather(*(batcher.embed(message, Lane.BULK) for message in messages)))
+    assert (through * engine.embed(sentences)).sum(axis=1).min() >= 0.999

@@ -1,0 +1,114 @@
+"""The ranking's arithmetic and what a query may be."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from docutalk_common.contracts.embed import Highlight
+from docutalk_embed.domain import (
+    HIGHLIGHT_START,
+    HIGHLIGHT_STOP,
+    KEYWORD_CANDIDATES,
+    MAX_QUERY_CHARACTERS,
+    InvalidQuery,
+    Lexeme,
+    any_of,
+    clean_query,
+    fuse,
+    highlights,
+    inverse_document_frequency,
+    keyword_query,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+def marked(*parts: str) -> str:
+    """Every second part marked."""
+    return "".join(HIGHLIGHT_START + part + HIGHLIGHT_STOP if number % 2 else part for number, part in enumerate(parts))
+
+
+def test_fusion_weighs_both_lists_scaled_over_their_union() -> None:
+    fused = fuse({A: 0.9, B: 0.5, C: 0.7}, {B: 12.0, A: 2.0}, semantic_weight=0.55)
+    assert fused == pytest.approx({A: 0.55, B: 0.45, C: 0.275})
+
+
+def test_fusion_of_one_list_keeps_its_order_within_0_and_1() -> None:
+    assert fuse({A: 0.9, B: 0.5}, {}) == {A: 1.0, B: 0.0}
+    assert fuse({}, {A: 3.0, B: 7.0}) == {A: 0.0, B: 1.0}
+    assert fuse({}, {}) == {}
+
+
+def test_a_single_hit_scores_1() -> None:
+    assert fuse({}, {A: 3.0}) == {A: 1.0}
+
+
+scores = st.dictionaries(st.uuids(), st.floats(-1e6, 1e6), max_size=20)
+
+
+@given(scores, scores)
+def test_fused_scores_lie_within_0_and_1(semantic: dict[UUID, float], keyword: dict[UUID, float]) -> None:
+    fused = fuse(semantic, keyword)
+    assert fused.keys() == semantic.keys() | keyword.keys()
+    assert all(0 <= score <= 1 + 1e-9 for score in fused.values())
+
+
+def test_rarer_words_weigh_more_and_none_weighs_less_than_nothing() -> None:
+    frequencies = [inverse_document_frequency(matching, 100) for matching in (1, 10, 50, 100, 120)]
+    assert frequencies == sorted(frequencies, reverse=True)
+    assert frequencies[-1] > 0
+
+
+def test_candidates_are_chosen_by_the_rarest_words_and_scored_by_all() -> None:
+    words = [Lexeme("common", 5, KEYWORD_CANDIDATES), Lexeme("rare", 9, 3), Lexeme("absent", 7, 0)]
+    query = keyword_query(words, 100_000, narrowed=False)
+    assert query is not None
+    assert query.candidates == "'rare'"
+    assert query.weights.startswith("{5:")
+    assert ",9:" in query.weights
+    assert "7:" not in query.weights.replace("17:", "")
+
+
+def test_with_filters_every_word_chooses_candidates() -> None:
+    query = keyword_query([Lexeme("common", 5, KEYWORD_CANDIDATES), Lexeme("rare", 9, 3)], 100_000, narrowed=True)
+    assert query is not None
+    assert query.candidates == "'rare' | 'common'"
+
+
+def test_a_query_of_unknown_words_has_no_keyword_part() -> None:
+    assert keyword_query([Lexeme("absent", 7, 0)], 10, narrowed=False) is None
+
+
+def test_quotes_and_backslashes_in_words_stay_words() -> None:
+    assert any_of(["o'clock", "c:\\dir"]) == "'o''clock' | 'c:\\\\dir'"
+
+
+def test_highlights_count_code_points() -> None:
+    text = "Größe 😀 der Brücken"
+    assert highlights(text, marked("Größe 😀 der ", "Brücken")) == [Highlight(start=12, end=19)]
+    assert text[12:19] == "Brücken"
+
+
+def test_a_text_that_came_back_changed_has_no_highlights() -> None:
+    assert highlights("a <b> c", marked("a  ", "c")) == []
+    assert highlights("a b", marked("a ")) == []
+
+
+@given(st.lists(st.text(st.characters(exclude_characters=HIGHLIGHT_START + HIGHLIGHT_STOP), min_size=1), max_size=7))
+def test_highlights_point_at_exactly_the_marked_parts(parts: list[str]) -> None:
+    text = "".join(parts)
+    found = highlights(text, marked(*parts))
+    assert [text[found_part.start : found_part.end] for found_part in found] == parts[1::2]
+
+
+def test_a_query_loses_what_cannot_be_stored() -> None:
+    assert clean_query(" pumps\x00 and\ud800 valves ") == "pumps  and  valves"
+
+
+@pytest.mark.parametrize("query", ["", " \t\n", "\x00", "\ud800", "x" * (MAX_QUERY_CHARACTERS + 1)])
+def test_an_empty_or_huge_query_is_refused_with_a_reason(query: str) -> None:
+    with pytest.raises(InvalidQuery, match="the query"):
+        clean_query(query)
