@@ -153,7 +153,8 @@ def spans(text: str) -> list[Span]:
             close_paragraph()
         else:
             broken = text[lines[position - 1].end : line.start].count("\n") > 1 if position else False
-            if broken or (paragraph and (_BULLET.match(line.text) or paragraph[-1].text.endswith(_TERMINAL))):
+            ended = bool(paragraph) and paragraph[-1].text.endswith(_TERMINAL) and _starts_anew(line)
+            if broken or ended or _BULLET.match(line.text):
                 close_paragraph()
             alone = (
                 not paragraph

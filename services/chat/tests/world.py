@@ -1,0 +1,192 @@
+"""The rest of the world as chat sees it, on the real servers: documents that can be searched and read, and somebody who asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from docutalk_chat.app import chat
+from docutalk_chat.settings import Settings
+from docutalk_common.contracts.chat import AnswerState, Frame, FrameKind, GetAnswer, OpenSession, SessionOpened
+from docutalk_common.contracts.embed import Embeddings, EmbedTexts, Passage, PassagesFound, SearchPassages
+from docutalk_common.contracts.envelope import Contract, Envelope, uuid7
+from docutalk_common.contracts.gateway import MessagePosted
+from docutalk_common.contracts.ingest import GetPages, Page, Pages
+from docutalk_common.db import Cause, Database
+from docutalk_common.messaging import event_log
+from docutalk_common.messaging.requests import Answerer, RequestClient
+from docutalk_common.messaging.streams import EVENTS, TOKENS
+from docutalk_common.process import wait_until
+from docutalk_common.testing.conformance import Wire, envelope_for
+from docutalk_local.testing import TestStack
+from nats.aio.msg import Msg
+
+from .factories import passage
+
+SECONDS = 20.0
+
+
+def settings_of(stack: TestStack, **changed: Any) -> Settings:
+    """Chat's settings on the test's servers, without the keys that the surrounding environment may hold."""
+    given = {name.removeprefix("DOCUTALK_").lower(): value for name, value in stack.service_environment("chat").items()}
+    return Settings(**{**given, "OPENAI_API_KEY": None, "ANTHROPIC_API_KEY": None, **changed})
+
+
+@contextlib.asynccontextmanager
+async def running_chat(stack: TestStack, **changed: Any) -> AsyncIterator[Database]:
+    """The service in this process; yields its database."""
+    async with chat(settings_of(stack, **changed)) as db:
+        yield db
+
+
+@dataclass
+class Documents:
+    """Answers for embed and ingest: pages by document and number, one passage for each page."""
+
+    pages: dict[tuple[UUID, int], str] = field(default_factory=dict)
+    passages: list[Passage] = field(default_factory=list)
+    searches: list[SearchPassages] = field(default_factory=list)
+    vectors: dict[str, list[float]] | None = None
+    """Without them embedding is not answered at all."""
+
+    def add(self, text: str, *, page: int = 1, filename: str = "report.pdf") -> Passage:
+        """A page that one passage covers whole."""
+        found = passage(text, page=page, filename=filename)
+        self.pages[found.document_id, page] = text
+        self.passages.append(found)
+        return found
+
+    @contextlib.asynccontextmanager
+    async def served(self, wire: Wire) -> AsyncIterator[None]:
+        """Listens where embed and ingest do."""
+
+        async def search(request: SearchPassages, _: Cause) -> Contract:
+            self.searches.append(request)
+            return PassagesFound(passages=self.passages[: request.limit], took_ms=0.1)
+
+        async def get_pages(request: GetPages, _: Cause) -> Contract:
+            found = []
+            for ref in request.pages:
+                text = self.pages.get((ref.document_id, ref.number))
+                if text is not None:
+                    part = text[ref.start : ref.end]
+                    found.append(Page(document_id=ref.document_id, number=ref.number, label="", text=part, start=ref.start))
+            return Pages(pages=found)
+
+        async def embed(request: EmbedTexts, _: Cause) -> Contract:
+            assert self.vectors is not None
+            return Embeddings(model="test", vectors=[self.vectors.get(text, [0.0, 1.0]) for text in request.texts])
+
+        answers: list[tuple[str, Any]] = [("rpc.embed.v1.passage.search", search), ("rpc.ingest.v1.page.get", get_pages)]
+        if self.vectors is not None:
+            answers.append(("rpc.embed.v1.text.embed", embed))
+        async with contextlib.AsyncExitStack() as listening:
+            for subject, handler in answers:
+                await listening.enter_async_context(listen(wire, subject, Answerer(subject, handler)))
+            yield
+
+
+@contextlib.asynccontextmanager
+async def listen(wire: Wire, subject: str, callback: Any) -> AsyncIterator[None]:
+    """Calls back for every request to a subject. Each in a task of its own, as services do."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def arrived(message: Msg) -> None:
+        task = asyncio.create_task(callback(message))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    subscription = await wire.nc.subscribe(subject, cb=arrived)
+    await wire.nc.flush()
+    try:
+        yield
+    finally:
+        await subscription.unsubscribe()
+        for task in tasks:
+            task.cancel()
+
+
+@dataclass
+class Person:
+    """Somebody in a workspace, as the gateway speaks for them."""
+
+    wire: Wire
+    workspace_id: UUID = field(default_factory=uuid7)
+    user_id: UUID = field(default_factory=uuid7)
+
+    async def request(self, subject: str, request: type[Contract], response: type[Any], **fields: Any) -> Any:
+        """One request in this person's name."""
+        question = request.model_validate({"workspace_id": self.workspace_id, "user_id": self.user_id, **fields})
+        return await RequestClient(lambda: self.wire.nc).ask(subject, question, response, timeout=5)
+
+    async def open_session(self, session_id: UUID | None = None) -> UUID:
+        """A session to post into."""
+        opened = await self.request("rpc.chat.v1.session.open", OpenSession, SessionOpened, session_id=session_id)
+        found: UUID = opened.session_id
+        return found
+
+    def message(self, session_id: UUID, text: str, **fields: Any) -> MessagePosted:
+        """What the gateway would write into its outbox."""
+        return MessagePosted(
+            workspace_id=self.workspace_id,
+            message_id=uuid7(),
+            answer_id=uuid7(),
+            session_id=session_id,
+            user_id=self.user_id,
+            text=text,
+            **fields,
+        )
+
+    async def post(self, session_id: UUID, text: str, **fields: Any) -> MessagePosted:
+        """Posts without waiting for the answer."""
+        posted = self.message(session_id, text, **fields)
+        await self.wire.send(envelope_for(posted))
+        return posted
+
+    async def ask(self, session_id: UUID, text: str, **fields: Any) -> tuple[MessagePosted, list[Frame]]:
+        """Posts and waits for the last frame."""
+        posted = await self.post(session_id, text, **fields)
+        return posted, await self.frames_until_final(posted)
+
+    async def frames(self, posted: MessagePosted) -> list[Frame]:
+        """The frames stored so far."""
+        subject = f"tok.{posted.workspace_id}.{posted.answer_id}"
+        return [Frame.model_validate_json(item.data) for item in await event_log.read(self.wire.nc, TOKENS, subject)]
+
+    async def frames_until_final(self, posted: MessagePosted, *, finals: int = 1) -> list[Frame]:
+        """All frames, once `done` or `error` has come `finals` times."""
+        frames: list[Frame] = []
+
+        async def ended() -> bool:
+            frames[:] = await self.frames(posted)
+            return sum(frame.kind in {FrameKind.DONE, FrameKind.ERROR} for frame in frames) >= finals
+
+        await wait_until(ended, seconds=SECONDS, what="the answer ends", every=0.01)
+        return frames
+
+    async def state(self, posted: MessagePosted) -> AnswerState:
+        """The answer as it is stored."""
+        found: AnswerState = await self.request("rpc.chat.v1.answer.get", GetAnswer, AnswerState, answer_id=posted.answer_id)
+        return found
+
+    async def events(self, posted: MessagePosted, *, count: int) -> list[str]:
+        """The types of the events about an answer, once there are `count`."""
+        types: list[str] = []
+
+        async def there() -> bool:
+            stored = await event_log.read(self.wire.nc, EVENTS, f"evt.chat.*.answer.*.*.{posted.answer_id}")
+            types[:] = [Envelope.model_validate_json(item.data).type for item in stored]
+            return len(types) >= count
+
+        await wait_until(there, seconds=SECONDS, what=f"{count} events about the answer")
+        return types
+
+
+def text_of(frames: Sequence[Frame]) -> str:
+    """The text of the deltas since the last start."""
+    start = max(position for position, frame in enumerate(frames) if frame.kind is FrameKind.START)
+    return "".join(frame.text or "" for frame in frames[start:])
