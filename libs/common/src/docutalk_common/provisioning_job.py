@@ -60,7 +60,7 @@ async def provision_from(environment: Mapping[str, str], *, update: bool = False
         path = environment.get(f"{name}_FILE")
         return Path(path).read_text(encoding="utf-8").strip() if path else environment.get(name, default)
 
-    keys = {service: value(storage_key_setting(service)) for service in SERVICES}
+    keys: dict[str, str] = {service: value(storage_key_setting(service)) for service in SERVICES}
     needed = [*_NEEDED, *map(password_setting, ROLES)]
     if any(keys.values()):
         needed += map(storage_key_setting, SERVICES)
