@@ -27,7 +27,7 @@ from nats.aio.msg import Msg
 
 from .factories import passage
 
-SECONDS = 20.0
+SECONDS = 40.0
 
 
 def settings_of(stack: TestStack, **changed: Any) -> Settings:
