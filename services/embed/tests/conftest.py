@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
@@ -12,9 +13,10 @@ from docutalk_common.contracts.envelope import Envelope, Message
 from docutalk_common.contracts.ingest import Chunk, DocumentDeleted, IndexChunks
 from docutalk_common.db import Cause, Database, outbox
 from docutalk_common.messaging.consumer import Delivery
+from docutalk_common.process import Runtime
 from docutalk_embed.adapters.batcher import MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
-from docutalk_embed.app import open_database
+from docutalk_embed.app import embed, open_database
 from docutalk_embed.settings import EmbedSettings
 from docutalk_embed.use_cases.delete_document import delete_document
 from docutalk_embed.use_cases.index_chunks import index_chunks
@@ -47,10 +49,19 @@ def settings(stack: TestStack) -> EmbedSettings:
 
 
 @pytest.fixture(scope="session")
-async def db(settings: EmbedSettings) -> AsyncIterator[Database]:
+async def database(settings: EmbedSettings) -> AsyncIterator[Database]:
     """The schema, as the app role."""
     db = open_database(settings)
     yield db
+    await db.close()
+
+
+@contextlib.asynccontextmanager
+async def running_embed(settings: EmbedSettings, engine: MiniLM) -> AsyncIterator[Database]:
+    """The whole service in this process, on the real servers; yields a database of its schema."""
+    db = open_database(settings)
+    async with embed(settings, Runtime("embed"), engine):
+        yield db
     await db.close()
 
 
@@ -171,9 +182,9 @@ class Indexed:
 
 
 @pytest.fixture
-def make_indexed(db: Database, batcher: MicroBatcher) -> Callable[[], Indexed]:
+def make_indexed(database: Database, batcher: MicroBatcher) -> Callable[[], Indexed]:
     """Makes workspaces."""
-    return lambda: Indexed(db, batcher)
+    return lambda: Indexed(database, batcher)
 
 
 @pytest.fixture

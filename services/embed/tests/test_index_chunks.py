@@ -28,7 +28,7 @@ async def test_chunks_are_stored_as_they_were_sent(indexed: Indexed) -> None:
 
 async def test_every_batch_says_its_progress_and_the_last_one_that_the_document_is_indexed(indexed: Indexed) -> None:
     batches = indexed.batches(TEXTS, size=4)
-    random.Random(3).shuffle(batches)  # noqa: S311
+    random.Random(3).shuffle(batches)
     for work in batches:
         await indexed.index(work)
     document_id = batches[0].document_id
@@ -64,7 +64,7 @@ async def test_a_redelivered_message_is_recognised_by_the_inbox(indexed: Indexed
 
 async def test_batches_stored_at_once_complete_the_document_exactly_once(indexed: Indexed) -> None:
     batches = [work for number in range(5) for work in indexed.batches([f"{text} {number}" for text in TEXTS], size=1)]
-    random.Random(5).shuffle(batches)  # noqa: S311
+    random.Random(5).shuffle(batches)
     await asyncio.gather(*(indexed.index(work) for work in batches))
     for document_id in {work.document_id for work in batches}:
         assert len(await indexed.emitted(document_id, "document")) == 1

@@ -37,7 +37,7 @@ def test_vectors_have_length_one(engine: MiniLM) -> None:
 def test_a_text_has_the_same_vector_in_any_company_and_order(engine: MiniLM) -> None:
     texts = [f"{text} {number}" for number in range(4) for text in TEXTS]
     alone = np.concatenate([engine.embed([text]) for text in texts])
-    order = random.Random(7).sample(range(len(texts)), len(texts))  # noqa: S311
+    order = random.Random(7).sample(range(len(texts)), len(texts))
     together = np.empty_like(alone)
     together[order] = engine.embed([texts[index] for index in order])
     assert (alone * together).sum(axis=1).min() >= 0.999

@@ -11,7 +11,7 @@ from docutalk_common.messaging.broker import MessageBroker
 from docutalk_common.process import Runtime
 from pgvector.asyncpg import register_vector
 
-from docutalk_embed.adapters.batcher import MicroBatcher
+from docutalk_embed.adapters.batcher import Engine, MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.adapters.processors import available_processors
 from docutalk_embed.consumers.ingest_chunks_index import ingest_chunks_index
@@ -40,11 +40,12 @@ def subscribe(broker: MessageBroker, db: Database, batcher: MicroBatcher) -> Non
 
 
 @contextlib.asynccontextmanager
-async def embed(settings: EmbedSettings, runtime: Runtime) -> AsyncIterator[None]:
-    """The running service: model, database, broker; stopped in reverse."""
-    engine = await asyncio.to_thread(
-        MiniLM, threads=settings.embed_threads or available_processors(), precision=settings.embed_precision
-    )
+async def embed(settings: EmbedSettings, runtime: Runtime, engine: Engine | None = None) -> AsyncIterator[None]:
+    """The running service: model (loaded here unless one is given), database, broker; stopped in reverse."""
+    if engine is None:
+        engine = await asyncio.to_thread(
+            MiniLM, threads=settings.embed_threads or available_processors(), precision=settings.embed_precision
+        )
     db = open_database(settings)
     batcher = MicroBatcher(engine)
     broker = MessageBroker(settings, service="embed", db=db, on_fatal=runtime.fail)

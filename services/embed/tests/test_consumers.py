@@ -1,0 +1,84 @@
+"""What every consumer must do, done by embed's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from docutalk_common.contracts.envelope import Message
+from docutalk_common.contracts.ingest import DocumentDeleted, IndexChunks
+from docutalk_common.db import Database
+from docutalk_common.testing.conformance import ConsumerConformance, VersionedConsumerConformance
+from docutalk_embed.adapters.minilm import MiniLM
+from docutalk_embed.settings import EmbedSettings
+from docutalk_local.testing import TestStack
+from sqlalchemy import text
+
+from .conftest import Indexed, running_embed
+
+TEXTS = ["Pumps were replaced.", "Valves were not.", "Nothing was said of gardens."]
+
+
+class OfEmbed:
+    """The service in this process, and pictures of what it stored."""
+
+    indexed: Indexed
+    settings: EmbedSettings
+    engine: MiniLM
+
+    @pytest.fixture(autouse=True)
+    def given(self, settings: EmbedSettings, engine: MiniLM, indexed: Indexed) -> None:
+        """What `running` and `arrange` use."""
+        self.settings = settings
+        self.engine = engine
+        self.indexed = indexed
+
+    @contextlib.asynccontextmanager
+    async def running(self, stack: TestStack) -> AsyncIterator[Database]:
+        async with running_embed(self.settings, self.engine) as db:
+            yield db
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        assert isinstance(message, (DocumentDeleted, IndexChunks))
+        document_id = message.document_id
+        self.indexed.workspace_id = message.workspace_id
+        async with db.read() as session:
+            state = await session.execute(
+                text(
+                    "SELECT version, live_version, live_chunk_count, deleted, chunks_done, batches_done FROM documents"
+                    " WHERE document_id = :document_id"
+                ),
+                {"document_id": document_id},
+            )
+            return (
+                [tuple(row) for row in state],
+                await self.indexed.stored(document_id),
+                await self.indexed.counts(),
+            )
+
+
+class TestChunksIndex(OfEmbed, VersionedConsumerConformance):
+    """`embed-chunks-index`."""
+
+    durable = "embed-chunks-index"
+
+    async def arrange(self, db: Database) -> Message:
+        return self.indexed.batches(TEXTS, size=2)[0]
+
+    async def stale(self, db: Database) -> tuple[Message, Message]:
+        [current] = self.indexed.batches(TEXTS, version=2)
+        await self.indexed.index(current)
+        [old] = self.indexed.batches(["An earlier text."], document_id=current.document_id, version=1)
+        return old, current
+
+
+class TestDocumentDeleted(OfEmbed, ConsumerConformance):
+    """`embed-document-deleted`."""
+
+    durable = "embed-document-deleted"
+
+    async def arrange(self, db: Database) -> Message:
+        document_id = await self.indexed.add(TEXTS)
+        return DocumentDeleted(workspace_id=self.indexed.workspace_id, document_id=document_id, object_keys=[])
