@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from docutalk_local.home import Home, write_private
 
 DEFAULT_PORT = "8000"
+# As in `docutalk_local.home`, which is not imported here: with it come the servers' libraries and a second of waiting.
+DEFAULT_HOME = ".docutalk"
 # A token that ends this soon is renewed first: an upload must not be refused after its last byte.
 _MARGIN_SECONDS = 60.0
 
@@ -90,7 +91,11 @@ class TokenStore:
         entries.pop(key, None)
         if tokens is not None:
             entries[key] = asdict(tokens)
-        write_private(self._file, json.dumps(entries, indent=2))
+        # Beside it first: a reader without the lock sees the old file or the new one, never half of one.
+        new = self._folder / "tokens.new"
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(entries, file, indent=2)
+        new.replace(self._file)
 
     def last_login(self) -> str | None:
         """The address of the last `docutalk login`. Cached sign-ins have a space in their key and do not count."""
@@ -111,7 +116,7 @@ def find_account(url: str | None, home: Path | None, environment: Mapping[str, s
     `docutalk login`, else this machine. Who: DOCUTALK_TOKEN, else DOCUTALK_EMAIL and DOCUTALK_PASSWORD, else the login
     stored for that address, else the state folder's administrator.
     """
-    local = _local(Home.at(home).folder / "cli.json")
+    local = _local((home or Path(environment.get("DOCUTALK_HOME") or DEFAULT_HOME)).expanduser() / "cli.json")
     here = local.get("url")
     port = environment.get("DOCUTALK_PORT") or DEFAULT_PORT
     address = (url or here or store.last_login() or f"http://127.0.0.1:{port}").rstrip("/")

@@ -153,6 +153,8 @@ class Api:
     async def _decoded(self, response: httpx.Response) -> AsyncIterator[StreamEvent]:
         try:
             async for event in EventSource(response).aiter_sse():
+                if not event.data:  # only a new reconnection time
+                    continue
                 yield StreamEvent(event.id, event.event, json.loads(event.data))
         except (httpx.TransportError, SSEError) as error:
             raise self._not_reachable(error) from error

@@ -2,12 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
 import typer
 from dotenv import load_dotenv
+from typer.core import TyperGroup
 
-from docutalk_cli.commands import ask, check, dead_letters, events, login, provision, search, status, up, upload
+# Name → `module:function`, or `module:app` for a group. A module is loaded when its command is run: those that start
+# servers take a second to import, and nobody should wait for them to read a status.
+COMMANDS: Mapping[str, str] = {
+    "up": "up:up",
+    "check": "check:check",
+    "provision": "provision:provision",
+    "upload": "upload:upload",
+    "status": "status:status",
+    "search": "search:search",
+    "ask": "ask:ask",
+    "events": "events:events",
+    "dead-letters": "dead_letters:app",
+    "login": "login:login",
+    "logout": "login:logout",
+    "whoami": "login:whoami",
+}
 
-app = typer.Typer(name="docutalk", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class _Commands(TyperGroup):
+    """Finds a command in the table when it is asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Names only: what lists the commands and what suggests one for a misspelt name looks here.
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Loads the command; None when there is no such name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        found = getattr(import_module(f"docutalk_cli.commands.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
+        single = typer.Typer(add_completion=False)
+        single.command(cmd_name)(found)
+        return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    name="docutalk",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @app.callback()
@@ -15,22 +64,10 @@ def settings() -> None:
     """Self-hosted document intelligence: answers that point at the exact page and words.
 
     Settings come from the environment, and from a file `.env` in the current folder for those that are not set.
+
+    Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not reachable or not signed in, 130 interrupted.
     """
     load_dotenv(".env")
-
-
-app.command("up")(up.up)
-app.command("check")(check.check)
-app.command("provision")(provision.provision)
-app.command("login")(login.login)
-app.command("logout")(login.logout)
-app.command("whoami")(login.whoami)
-app.command("upload")(upload.upload)
-app.command("status")(status.status)
-app.command("search")(search.search)
-app.command("ask")(ask.ask)
-app.command("events")(events.events)
-app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def main() -> None:

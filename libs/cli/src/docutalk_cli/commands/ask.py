@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from docutalk_cli.client import Api, ClientError, Json, NotReachable, document_of
+from docutalk_cli.client import Api, ClientError, Json, NotReachable, StreamEvent, document_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
 from docutalk_cli.output import Exit, Output, one_line, place
 
@@ -44,25 +44,40 @@ def ask(
 
 
 async def _stream(api: Api, path: str, body: Json, output: Output) -> Json:
-    """Writes the answer as it comes and returns it whole."""
+    """Writes the answer as it comes and returns it whole. A lost connection is taken up again where it broke."""
     writer = _Writer(output)
-    async with api.post_events(path, body) as events:
-        async for event in events:
-            if event.name == "start":
-                writer.restart()
-            elif event.name == "delta":
-                writer.write(event.data["text"])
-            elif event.name == "error":
-                writer.end()
-                raise ClientError(event.data.get("reason") or event.data.get("detail") or "The answer could not be made.")
-            elif event.name == "done":
-                answer: Json = event.data.get("answer") or event.data
-                if not writer.written:
-                    writer.write(answer["response"])
-                writer.end()
+    answer_id = last = ""
+    try:
+        async with api.post_events(path, body) as events:
+            async for event in events:
+                answer_id, last = event.data.get("answer_id", answer_id), event.id or last
+                if (answer := _take(event, writer)) is not None:
+                    return answer
+    except NotReachable:
+        if not answer_id:
+            raise
+    if answer_id:
+        async for event in api.follow(f"{path}/answers/{answer_id}/stream", after=last or None):
+            if (answer := _take(event, writer)) is not None:
                 return answer
-    writer.end()
     raise NotReachable("The answer broke off. Ask again in a moment.")
+
+
+def _take(event: StreamEvent, writer: _Writer) -> Json | None:
+    """Writes what an event brings; the whole answer once it is done. Raises `ClientError` for an answer that failed."""
+    if event.name == "start":
+        writer.restart()
+    elif event.name == "delta":
+        writer.write(event.data["text"])
+    elif event.name == "error":
+        writer.end()
+        raise ClientError(event.data["reason"])
+    elif event.name == "done":
+        if not writer.written:
+            writer.write(event.data["response"])
+        writer.end()
+        return event.data
+    return None
 
 
 def _show_sources(output: Output, answer: Json) -> None:

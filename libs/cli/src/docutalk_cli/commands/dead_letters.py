@@ -13,7 +13,12 @@ from docutalk_cli.client import Json, every
 from docutalk_cli.options import AsJson, HomeFolder, Url, connected, run
 from docutalk_cli.output import Exit, Output
 
-app = typer.Typer(help="Messages that a service gave up on, and why.", no_args_is_help=True)
+app = typer.Typer(
+    name="dead-letters",
+    help="Messages that a service gave up on, and why. For administrators.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 _COLUMNS = ("seq", "failed at", "consumer", "tries", "code", "reason")
 

@@ -60,7 +60,12 @@ def _paths(patterns: list[str], *, recursive: bool) -> Iterator[Path]:
     """The files that are meant, each once. Raises `typer.BadParameter` for what is not there, before anything is sent."""
     seen: set[Path] = set()
     for pattern in patterns:
-        found = [Path(pattern)] if Path(pattern).exists() else [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+        if Path(pattern).exists():
+            found = [Path(pattern)]
+        else:
+            # A pattern means files: folders that it happens to match are left out, unless folders are wanted.
+            matching = (Path(name) for name in sorted(glob.glob(pattern, recursive=True)))
+            found = [path for path in matching if recursive or path.is_file()]
         if not found:
             raise typer.BadParameter(f"there is no file {pattern}", param_hint="FILES")
         for path in found:

@@ -1,0 +1,265 @@
+"""A server that speaks the public API's shapes, so that rare moments can be had at will: a token that ends, a stream that breaks.
+
+The command against the real gateway is proven in `tests/e2e`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from docutalk_cli.main import app as command
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from typer.testing import CliRunner, Result
+
+EMAIL, PASSWORD, WORKSPACE = "admin@example.com", "correct horse", "01890000-0000-7000-8000-000000000001"
+Json = dict[str, Any]
+
+
+def a_document(name: str = "report.pdf", **changes: Any) -> Json:
+    """A document as the API shows it."""
+    number = changes.pop("number", 1)
+    document = {
+        "id": f"01890000-0000-7000-8000-{number:012x}",
+        "filename": name,
+        "content_type": "application/pdf",
+        "size": 1_234_567,
+        "sha256": "0" * 64,
+        "status": "ready",
+        "code": None,
+        "reason": None,
+        "page_count": 9,
+        "chunk_count": 27,
+        "topics": [],
+        "version": 1,
+        "created_at": "2026-01-02T03:04:05Z",
+        "updated_at": "2026-01-02T03:04:05Z",
+    } | changes
+    done, total = document["chunk_count"], document["chunk_count"]
+    document.setdefault(
+        "progress", {"pages_done": 9, "pages_total": 9, "chunks_done": done, "chunks_total": total, "percent": 100}
+    )
+    return document
+
+
+@dataclass
+class Server:
+    """What the server holds, how it behaves, and what it was asked."""
+
+    url: str = ""
+    documents: dict[str, Json] = field(default_factory=dict)
+    uploads: list[bytes] = field(default_factory=list)
+    becomes: dict[str, Json] = field(default_factory=dict)
+    """What a document turns into when it is looked at for the third time, by filename."""
+    looks: dict[str, int] = field(default_factory=dict)
+    events: list[tuple[int, str, Json]] = field(default_factory=list)
+    has_stream: bool = True
+    streams_break: int = 0
+    """How many more event streams break off after one event."""
+    stream_requests: list[str | None] = field(default_factory=list)
+    """The `Last-Event-ID` of each."""
+    search: Json = field(default_factory=lambda: {"results": [], "took_ms": 1.5})
+    answer: list[tuple[int, str, Json]] = field(default_factory=list)
+    letters: list[Json] = field(default_factory=list)
+    problem: tuple[int, Json, dict[str, str]] | None = None
+    """What the next call below a workspace is answered with."""
+    requests: list[tuple[str, str, Json]] = field(default_factory=list)
+    logins: int = 0
+    refreshes: int = 0
+    generation: int = 0
+    valid: set[str] = field(default_factory=set)
+    expires_in: int = 900
+
+    def tokens(self) -> Json:
+        """A new pair; the refresh token before it is used up."""
+        self.generation += 1
+        pair = {"access_token": f"access-{self.generation}", "refresh_token": f"refresh-{self.generation}"}
+        self.valid |= set(pair.values())
+        return pair | {"token_type": "bearer", "expires_in": self.expires_in}
+
+
+def _problem(status: int, detail: str, **more: Any) -> Response:
+    content = {"type": "about:blank", "title": "Error", "status": status, "detail": detail, "instance": "/", **more}
+    return JSONResponse(content, status, media_type="application/problem+json")
+
+
+def make_app(server: Server) -> Starlette:
+    """The API's calls that the command uses."""
+
+    async def login(request: Request) -> Response:
+        body = await request.json()
+        if (body["email"], body["password"]) != (EMAIL, PASSWORD):
+            return _problem(401, "The e-mail address or the password is wrong.")
+        server.logins += 1
+        return JSONResponse(server.tokens())
+
+    async def refresh(request: Request) -> Response:
+        token = (await request.json())["refresh_token"]
+        if token not in server.valid:
+            return _problem(401, "The refresh token is not valid. Sign in again.")
+        server.valid.discard(token)
+        server.refreshes += 1
+        return JSONResponse(server.tokens())
+
+    async def logout(request: Request) -> Response:
+        server.valid.discard((await request.json())["refresh_token"])
+        return Response(status_code=204)
+
+    async def livez(request: Request) -> Response:
+        return Response("ok\n")
+
+    async def api(request: Request) -> Response:
+        if request.headers.get("authorization", "").removeprefix("Bearer ") not in server.valid:
+            return _problem(401, "This needs an access token. Sign in first.")
+        path = request.path_params["path"]
+        body = await request.json() if request.headers.get("content-type") == "application/json" else {}
+        server.requests.append((request.method, path, body))
+        if server.problem is not None and path.startswith("workspaces/"):
+            status, content, headers = server.problem
+            server.problem = None
+            return JSONResponse(content, status, headers=headers, media_type="application/problem+json")
+        return await answer(request, path)
+
+    async def answer(request: Request, path: str) -> Response:
+        parts = path.split("/")
+        match parts:
+            case ["users", "me"]:
+                return JSONResponse({"id": WORKSPACE, "email": EMAIL, "default_workspace_id": WORKSPACE})
+            case ["workspaces"]:
+                return _listing([{"id": WORKSPACE, "name": "Mine"}, {"id": WORKSPACE[:-1] + "2", "name": "Team"}])
+            case ["admin", "dead-letters"]:
+                return _listing(server.letters)
+            case ["admin", "dead-letters", number]:
+                return JSONResponse(next(letter for letter in server.letters if letter["sequence"] == int(number)))
+            case ["workspaces", _, "documents"] if request.method == "POST":
+                return await upload(request)
+            case ["workspaces", _, "documents"]:
+                return _listing(list(server.documents.values()))
+            case ["workspaces", _, "documents", document]:
+                return one_document(document)
+            case ["workspaces", _, "documents", document, "events"]:
+                return _listing([event for _, _, event in server.events])
+            case ["workspaces", _, "events", "stream"] | ["workspaces", _, "documents", _, "events", "stream"]:
+                return stream(request, server.events, for_ever=True)
+            case ["workspaces", _, "chat"] if "text/event-stream" not in request.headers["accept"]:
+                return JSONResponse(server.answer[-1][2])
+            case ["workspaces", _, "chat"] | ["workspaces", _, "chat", "answers", _, "stream"]:
+                return stream(request, server.answer)
+            case ["workspaces", _, "search"]:
+                return JSONResponse(server.search)
+        return _problem(404, "There is nothing at this address.")
+
+    async def upload(request: Request) -> Response:
+        async with request.form() as form:
+            file: Any = form["file"]
+            content = await file.read()
+        again = content in server.uploads
+        server.uploads.append(content)
+        same = [d for d in server.documents.values() if d["filename"] == file.filename]
+        document = same[0] if again else a_document(file.filename, number=len(server.documents) + 1, status="queued")
+        server.documents[document["id"]] = document
+        shown = {key: document[key] for key in ("id", "filename", "status")}
+        return JSONResponse({"documents": [shown | ({"duplicate_of": document["id"]} if again else {})]}, 202)
+
+    def one_document(key: str) -> Response:
+        if key not in server.documents:
+            return _problem(404, "There is no such document.")
+        document = server.documents[key]
+        server.looks[key] = server.looks.get(key, 0) + 1
+        if server.looks[key] == 2:
+            document |= {"status": "embedding"}
+        elif server.looks[key] > 2 and document["status"] == "embedding":
+            document |= {"status": "ready"} | server.becomes.get(document["filename"], {})
+        return JSONResponse(document)
+
+    def stream(request: Request, events: list[tuple[int, str, Json]], *, for_ever: bool = False) -> Response:
+        last = request.headers.get("last-event-id")
+        server.stream_requests.append(last)
+        if for_ever and not server.has_stream:
+            return _problem(503, "nats is not available; try again in a moment.")
+
+        async def body() -> AsyncIterator[str]:
+            yield "retry: 2000\n\n"
+            for number, name, data in events:
+                if last is None or number > int(last):
+                    yield f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n"
+                    if server.streams_break:
+                        server.streams_break -= 1
+                        raise ConnectionResetError("on purpose")
+            while for_ever:
+                for key in server.documents:
+                    yield f"event: progress.changed\ndata: {json.dumps({'document_id': key})}\n\n"
+                await asyncio.sleep(0.1)
+
+        return StreamingResponse(body(), media_type="text/event-stream")
+
+    def _listing(items: list[Json]) -> Response:
+        return JSONResponse({"items": items, "total": len(items), "page": 1, "per_page": 100})
+
+    routes = [
+        Route("/livez", livez),
+        Route("/api/v1/auth/login", login, methods=["POST"]),
+        Route("/api/v1/auth/refresh", refresh, methods=["POST"]),
+        Route("/api/v1/auth/logout", logout, methods=["POST"]),
+        Route("/api/v1/{path:path}", api, methods=["GET", "POST"]),
+    ]
+    return Starlette(routes=routes)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """The server, listening on a port of its own."""
+    state = Server()
+    listening = socket.create_server(("127.0.0.1", 0))
+    state.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    config = uvicorn.Config(make_app(state), log_level="critical", timeout_graceful_shutdown=0, lifespan="off")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while httpx.get(f"{state.url}/livez").status_code != 200:
+        assert time.monotonic() < deadline
+    yield state
+    running.should_exit = True
+    thread.join(10)
+    listening.close()
+
+
+@dataclass
+class Shell:
+    """Runs the command in a folder of its own, as a person in front of it would."""
+
+    environment: dict[str, str]
+    folder: Path
+
+    def __call__(self, *arguments: str, input: str | None = None) -> Result:
+        """The command's exit code and output."""
+        result = CliRunner().invoke(command, list(arguments), input=input, env=self.environment)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+
+@pytest.fixture
+def shell(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A shell in a folder where `docutalk up` runs: its state folder holds the address and the administrator's sign-in."""
+    for name in ("DOCUTALK_URL", "DOCUTALK_TOKEN", "DOCUTALK_EMAIL", "DOCUTALK_PASSWORD", "DOCUTALK_HOME", "DOCUTALK_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "folder" / ".docutalk"
+    home.mkdir(parents=True)
+    (home / "cli.json").write_text(json.dumps({"url": server.url, "email": EMAIL, "password": PASSWORD}))
+    monkeypatch.chdir(home.parent)
+    return Shell({"XDG_CONFIG_HOME": str(tmp_path / "config"), "COLUMNS": "100"}, home.parent)

@@ -1,0 +1,276 @@
+"""Status, search, ask, events and dead letters, as text, as JSON and on a terminal."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+SESSION = "01890000-0000-7000-8000-0000000000aa"
+ANSWER = "01890000-0000-7000-8000-0000000000bb"
+CITATION = {
+    "marker": 1,
+    "document_id": ANSWER,
+    "filename": "report.pdf",
+    "page": 2,
+    "start": 0,
+    "end": 20,
+    "quote": "Net sales\nincreased 18 %",
+}
+WHOLE = {
+    "response": "Net sales increased 18 %. [1]",
+    "session_id": SESSION,
+    "message_id": ANSWER,
+    "timestamp": "2026-01-02T03:04:05Z",
+    "supported": True,
+    "citations": [CITATION],
+}
+FRAMES: list[tuple[int, str, dict[str, Any]]] = [
+    (1, "start", {"answer_id": ANSWER, "session_id": SESSION}),
+    (2, "delta", {"text": "Net sales "}),
+    (3, "delta", {"text": "increased 18 %. [1]"}),
+    (4, "citation", CITATION),
+    (5, "done", WHOLE),
+]
+
+
+def _document(name: str, number: int, **changes: Any) -> dict[str, Any]:
+    progress = {"pages_done": 3, "pages_total": 9, "chunks_done": 0, "chunks_total": None, "percent": 16}
+    return {
+        "id": f"01890000-0000-7000-8000-{number:012x}",
+        "filename": name,
+        "size": 1_234_567,
+        "status": "ready",
+        "reason": None,
+        "page_count": 9,
+        "chunk_count": 27,
+        "progress": progress,
+    } | changes
+
+
+def _hold(server: Any, *documents: dict[str, Any]) -> None:
+    server.documents = {document["id"]: document for document in documents}
+
+
+def test_status_in_a_pipe_is_lines_with_tabs(shell: Any, server: Any) -> None:
+    _hold(
+        server,
+        _document("report.pdf", 1),
+        _document("new.pdf", 2, status="extracting", chunk_count=None),
+        _document("odd\tname.pdf", 3, status="failed", reason="It is empty.", page_count=None, chunk_count=None),
+    )
+    result = shell("status")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "status\tpages\tpassages\tsize\tid\tdocument",
+        "ready\t9\t27\t1.2 MB\t01890000-0000-7000-8000-000000000001\treport.pdf",
+        "extracting 16 %\t9\t–\t1.2 MB\t01890000-0000-7000-8000-000000000002\tnew.pdf",
+        "failed\t–\t–\t1.2 MB\t01890000-0000-7000-8000-000000000003\todd name.pdf: It is empty.",
+    ]
+
+
+def test_status_of_a_failed_document_by_name_or_by_the_beginning_of_its_id_is_exit_code_1(shell: Any, server: Any) -> None:
+    first = _document("good.pdf", 1) | {"id": "aaaa0000-0000-7000-8000-000000000001"}
+    _hold(server, first, _document("bad.pdf", 2, status="failed", reason="It is empty."))
+    assert shell("status", "good.pdf").exit_code == 0
+    assert shell("status", "aaaa").exit_code == 0
+    assert shell("status", "good.pdf", "bad.pdf").exit_code == 1
+    assert shell("status").exit_code == 0
+    missing = shell("status", "none.pdf")
+    assert (missing.exit_code, missing.stderr) == (1, "Error: There is no document 'none.pdf'. docutalk status lists them.\n")
+
+
+def test_name_of_two_documents_asks_for_an_id(shell: Any, server: Any) -> None:
+    _hold(server, _document("same.pdf", 1), _document("same.pdf", 2))
+    result = shell("status", "same.pdf")
+    assert result.exit_code == 1
+    assert "may be any of 2 documents. Give the id: 01890000" in result.stderr
+
+
+def _found(text: str, word: str) -> dict[str, Any]:
+    start = text.index(word)
+    return {
+        "chunk_id": ANSWER,
+        "document_id": ANSWER,
+        "filename": "report.pdf",
+        "page": 2,
+        "start": 0,
+        "end": len(text),
+        "text": text,
+        "highlights": [{"start": start, "end": start + len(word)}],
+        "score": 0.912,
+        "scores": {"semantic": 0.8, "keyword": 3.0},
+    }
+
+
+def test_search_shows_place_score_and_the_part_of_the_passage_that_matched(shell: Any, server: Any) -> None:
+    text = "lead " * 100 + "the\nneedle is here " + "tail " * 100
+    server.search = {"results": [_found(text, "needle")], "took_ms": 12.3}
+    result = shell("search", "needle", "--limit", "3", "--mode", "keyword")
+    assert result.exit_code == 0
+    head, snippet = result.stdout.splitlines()
+    assert head == "1. report.pdf, p. 2  0.91"
+    assert snippet.startswith("…lead ")
+    assert snippet.endswith(" tail…")
+    assert "the needle is here" in snippet
+    assert len(snippet) < 330
+    assert "\x1b" not in result.stdout
+    assert server.requests[-1][2] == {"query": "needle", "limit": 3, "mode": "keyword", "filters": {"document_ids": []}}
+    assert text.replace("\n", " ") in shell("search", "needle", "--full").stdout
+
+
+def test_search_as_json_is_the_answer_of_the_api(shell: Any, server: Any) -> None:
+    server.search = {"results": [_found("a needle", "needle")], "took_ms": 12.3}
+    assert json.loads(shell("search", "needle", "--json").stdout) == server.search
+
+
+def test_search_that_finds_nothing_says_so_and_did_not_fail(shell: Any) -> None:
+    result = shell("search", "nothing")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "Nothing was found.\n")
+
+
+def test_ask_prints_the_answer_and_then_where_it_stands(shell: Any, server: Any) -> None:
+    server.answer = FRAMES
+    result = shell("ask", "How much?", "--session", SESSION)
+    assert result.exit_code == 0
+    assert result.stdout == ('Net sales increased 18 %. [1]\n\n[1] report.pdf, p. 2: "Net sales increased 18 %"\n')
+    assert server.requests[-1][2] == {"message": "How much?", "document_ids": [], "session_id": SESSION}
+
+
+def test_ask_as_json_is_the_answer_of_the_api(shell: Any, server: Any) -> None:
+    server.answer = FRAMES
+    assert json.loads(shell("ask", "How much?", "--json").stdout) == WHOLE
+
+
+def test_ask_goes_on_after_a_lost_connection_without_repeating_a_word(shell: Any, server: Any) -> None:
+    server.answer = FRAMES
+    server.streams_break = 3
+    result = shell("ask", "How much?")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Net sales increased 18 %. [1]\n\n[1] report.pdf")
+    assert server.stream_requests == [None, "1", "2", "3"]
+
+
+def test_answer_that_begins_again_is_told_from_the_first(shell: Any, server: Any) -> None:
+    server.answer = [*FRAMES[:2], (3, "start", FRAMES[0][2]), (4, "delta", {"text": "Net sales rose. [1]"}), (5, "done", WHOLE)]
+    result = shell("ask", "How much?")
+    assert result.stdout.startswith("Net sales \nNet sales rose. [1]\n")
+    assert "begins again" in result.stderr
+
+
+def test_answer_that_fails_is_exit_code_1_with_its_reason(shell: Any, server: Any) -> None:
+    server.answer = [FRAMES[0], (2, "error", {"code": "search_unavailable", "reason": "The search is not available."})]
+    result = shell("ask", "How much?")
+    assert (result.exit_code, result.stderr) == (1, "Error: The search is not available.\n")
+
+
+def _event(number: int, name: str, **data: Any) -> tuple[int, str, dict[str, Any]]:
+    document = "01890000-0000-7000-8000-000000000001"
+    event = {"sequence": number, "event": name, "time": "2026-01-02T03:04:05.678Z", "document_id": document}
+    return (number, name, event | {"data": {"document_id": document, "version": 1, **data}})
+
+
+def test_events_of_a_document_are_its_steps(shell: Any, server: Any) -> None:
+    _hold(server, _document("report.pdf", 1))
+    server.events = [_event(7, "document.extracted", page_count=9), _event(9, "document.ready", page_count=9, chunk_count=27)]
+    lines = shell("events", "report.pdf").stdout.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
+        "document.extracted   page_count=9",
+        "document.ready       page_count=9 chunk_count=27",
+    ]
+    assert [json.loads(line)["sequence"] for line in shell("events", "report.pdf", "--json").stdout.splitlines()] == [7, 9]
+
+
+def test_dead_letters_are_listed_and_shown_with_their_message(shell: Any, server: Any) -> None:
+    letter = {
+        "sequence": 4,
+        "service": "ingest",
+        "durable": "ingest-document-extract",
+        "stream": "WORK",
+        "subject": "work.ingest.v1.document.extract.x",
+        "document_id": None,
+        "code": "invalid_message",
+        "reason": "data.document_id: Field required",
+        "attempts": 1,
+        "failed_at": "2026-01-02T03:04:05Z",
+        "payload": base64.b64encode(b'{"a": 1}').decode(),
+        "headers": {"Nats-Msg-Id": "m"},
+    }
+    server.letters = [letter]
+    assert shell("dead-letters", "list").stdout.splitlines()[1] == (
+        "4\t2026-01-02 03:04:05\tingest-document-extract\t1\tinvalid_message\tdata.document_id: Field required"
+    )
+    shown = shell("dead-letters", "show", "4").stdout
+    assert "reason        data.document_id: Field required" in shown
+    assert '{\n  "a": 1\n}' in shown
+    assert json.loads(shell("dead-letters", "show", "4", "--json").stdout) == letter
+
+
+class Terminal:
+    """The command on a terminal of 40 columns."""
+
+    def __init__(self, shell: Any, *arguments: str) -> None:
+        self._end, child = pty.openpty()
+        environment = os.environ | shell.environment | {"COLUMNS": "40", "LINES": "20", "TERM": "xterm"}
+        command = [sys.executable, "-m", "docutalk_cli", *arguments]
+        self._process = subprocess.Popen(
+            command, stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True
+        )
+        os.close(child)
+        self.screen = ""
+
+    def read_until(self, text: str) -> None:
+        """Waits for a text to appear."""
+        deadline = time.monotonic() + 30
+        while text not in self.screen:
+            assert time.monotonic() < deadline, self.screen
+            self._read()
+
+    def interrupt(self) -> None:
+        """What Ctrl-C sends."""
+        self._process.send_signal(signal.SIGINT)
+
+    def code(self) -> int:
+        """The exit code, once everything was read."""
+        deadline = time.monotonic() + 30
+        while self._read():
+            assert time.monotonic() < deadline, self.screen
+        code = self._process.wait(30)
+        os.close(self._end)
+        return code
+
+    def _read(self) -> bool:
+        if not select.select([self._end], [], [], 0.2)[0]:
+            return True
+        try:
+            data = os.read(self._end, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            return False
+        self.screen += data.decode()
+        return bool(data)
+
+
+def test_narrow_terminal_breaks_an_answer_between_words(shell: Any, server: Any) -> None:
+    words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    server.answer = [FRAMES[0], (2, "delta", {"text": words[:21]}), (3, "delta", {"text": words[21:]}), (4, "done", WHOLE)]
+    terminal = Terminal(shell, "ask", "How much?")
+    assert terminal.code() == 0
+    answer = terminal.screen.replace("\r", "").split("\n\n")[0]
+    assert answer.replace("\n", " ").replace("  ", " ") == words
+    assert all(len(line) <= 40 for line in answer.splitlines())
+
+
+def test_ctrl_c_while_following_ends_at_once_without_a_traceback(shell: Any, server: Any) -> None:
+    server.events = [_event(7, "document.ready", page_count=9)]
+    terminal = Terminal(shell, "events")
+    terminal.read_until("document.ready")
+    terminal.interrupt()
+    assert terminal.code() == 130
+    assert "Traceback" not in terminal.screen
