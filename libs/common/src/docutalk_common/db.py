@@ -19,10 +19,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from docutalk_common.contracts.envelope import Envelope, Message, uuid7
-from docutalk_common.errors import DependencyUnavailable
+from docutalk_common.errors import DependencyUnavailable, PermanentError
 from docutalk_common.telemetry import current_traceparent
 
 messaging_metadata = MetaData()
+
+# The server takes 2 MiB, and a dead letter carries the message in base64 (4/3 of it) with its reason and headers.
+MAX_MESSAGE_BYTES = 1 << 20
 
 outbox = Table(
     "outbox",
@@ -74,7 +77,10 @@ class Transaction:
     _rows: list[dict[str, Any]] = field(default_factory=list)
 
     def emit(self, message: Message, *, not_before: datetime | None = None) -> UUID:
-        """Puts a message into the outbox; it is published after the commit, at the earliest at `not_before`. Returns its id."""
+        """Puts a message into the outbox; it is published after the commit, at the earliest at `not_before`. Returns its id.
+
+        Raises `PermanentError("message_too_large")` above `MAX_MESSAGE_BYTES`: a claim check belongs there.
+        """
         envelope = Envelope(
             type=message.type,
             source=self.schema,
@@ -85,11 +91,17 @@ class Transaction:
             actor=self.cause.actor,
             data=message.model_dump(mode="json"),
         )
+        payload = envelope.model_dump_json().encode()
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise PermanentError(
+                f"{message.type} has {len(payload)} bytes, more than the {MAX_MESSAGE_BYTES} that a message may have",
+                code="message_too_large",
+            )
         self._rows.append(
             {
                 "message_id": envelope.id,
                 "subject": envelope.subject,
-                "payload": envelope.model_dump_json().encode(),
+                "payload": payload,
                 "traceparent": current_traceparent(),
                 "not_before": not_before,
             }
@@ -154,6 +166,15 @@ def postgres_errors() -> Iterator[None]:
         raise
 
 
+async def _connected(session: AsyncSession) -> None:
+    """Takes a connection from the pool now, so that what the network says is known to come from PostgreSQL: a handler's own
+    `OSError` or `TimeoutError` inside a transaction is not PostgreSQL's."""
+    try:
+        await session.connection()
+    except OSError as error:  # refused, timed out, or a name that does not resolve
+        raise DependencyUnavailable("postgres", f"{type(error).__name__}: {error}") from error
+
+
 class Database:
     """Connections of one service, as its app role, with its own schema first in the search path."""
 
@@ -192,6 +213,7 @@ class Database:
         """A read-only transaction. Raises `DependencyUnavailable` while PostgreSQL is away."""
         with postgres_errors():
             async with self._sessions() as session, session.begin():
+                await _connected(session)
                 await session.execute(text("SET TRANSACTION READ ONLY"))
                 yield session
 
@@ -200,6 +222,7 @@ class Database:
         """A write transaction, committed at the end of the block, together with what it emitted."""
         with postgres_errors():
             async with self._sessions() as session, session.begin():
+                await _connected(session)
                 transaction = Transaction(session, cause, self.schema)
                 yield transaction
                 await transaction.flush_outbox()
@@ -208,6 +231,7 @@ class Database:
         """Raises `DependencyUnavailable` unless PostgreSQL answers."""
         with postgres_errors():
             async with self._sessions() as session:
+                await _connected(session)
                 await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:

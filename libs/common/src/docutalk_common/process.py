@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ class Runtime:
         self.stopping = asyncio.Event()
         self.failure: str | None = None
         self.last_tick = time.monotonic()
+        self.stalled_after = LOOP_STALLED_SECONDS
 
     def fail(self, reason: str) -> None:
         """Ends the process with an error, for what only a fresh start can mend. The supervisor starts it again."""
@@ -41,7 +43,7 @@ class Runtime:
     @property
     def alive(self) -> bool:
         """Whether the event loop has moved lately."""
-        return time.monotonic() - self.last_tick < LOOP_STALLED_SECONDS
+        return time.monotonic() - self.last_tick < self.stalled_after
 
 
 class ProbeServer:
@@ -96,16 +98,38 @@ async def _serve(
     probes = ProbeServer(runtime, settings.probe_host, settings.probe_port)
     try:
         log.info("starting", pid=os.getpid(), probe_port=probes.port)
+        await _live(runtime, build)
+    finally:
+        ticking.cancel()
+        probes.close()
+    log.info("stopped")
+
+
+async def _live(runtime: Runtime, build: Callable[[Runtime], AbstractAsyncContextManager[None]]) -> None:
+    """Builds, waits for the signal, closes. A signal before the service is ready cancels its start, which may be waiting
+    for a server that is not there."""
+    log = get_logger(__name__)
+    ready = asyncio.Event()
+
+    async def life() -> None:
         async with build(runtime):
+            ready.set()
             runtime.ready = True
             log.info("ready")
             await runtime.stopping.wait()
             runtime.ready = False
             log.info("stopping")
-    finally:
-        ticking.cancel()
-        probes.close()
-    log.info("stopped")
+
+    living = asyncio.create_task(life(), name="service")
+    stopping = asyncio.create_task(runtime.stopping.wait())
+    await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not ready.is_set() and not living.done():
+        living.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await living
+        return
+    await living
 
 
 def run_service(name: str, settings: ServiceSettings, build: Callable[[Runtime], AbstractAsyncContextManager[None]]) -> None:
@@ -136,8 +160,10 @@ async def wait_until(check: Callable[[], Awaitable[bool]], *, seconds: float, wh
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels tasks and waits for their end."""
-    waiting = list(tasks)
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
+    """Cancels tasks and waits for their end. Asks again every five seconds: `asyncio.wait_for`, which libraries use, swallows
+    a cancellation that comes together with its result (until Python 3.12), and the task would go on for ever."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=5)

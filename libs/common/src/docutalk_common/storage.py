@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
-import threading
+import functools
+import io
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar
 
 import urllib3
 from minio import Minio
+from minio.datatypes import Part
 from minio.deleteobjects import DeleteObject
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.helpers import DictType
 
 from docutalk_common.errors import DependencyUnavailable, NotFound
 from docutalk_common.settings import ServiceSettings
@@ -34,49 +37,6 @@ class ObjectStat:
     content_type: str
 
 
-class UploadAborted(Exception):
-    """The source of an upload ended early; nothing was stored."""
-
-
-class _ChunkReader:
-    """A blocking file of the chunks that a coroutine puts in: at most two wait, so that a slow store slows the sender."""
-
-    def __init__(self) -> None:
-        self._chunks: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=2)
-        self._rest = b""
-        self._ended = False
-        self.closed = threading.Event()
-        self.size = 0
-
-    def put(self, item: bytes | BaseException | None) -> None:
-        """Called in a thread. Gives up when the reader is gone."""
-        while not self.closed.is_set():
-            with contextlib.suppress(queue.Full):
-                self._chunks.put(item, timeout=0.2)
-                return
-
-    def read(self, size: int = -1) -> bytes:
-        """`size` bytes, fewer at the end."""
-        parts = [self._rest]
-        have = len(self._rest)
-        self._rest = b""
-        while not self._ended and (size < 0 or have < size):
-            item = self._chunks.get()
-            if item is None:
-                self._ended = True
-            elif isinstance(item, BaseException):
-                raise UploadAborted from item
-            else:
-                parts.append(item)
-                have += len(item)
-        data = b"".join(parts)
-        if size >= 0 and have > size:
-            self._rest = data[size:]
-            data = data[:size]
-        self.size += len(data)
-        return data
-
-
 @contextlib.contextmanager
 def _storage_errors(key: str = "") -> Iterator[None]:
     try:
@@ -89,11 +49,55 @@ def _storage_errors(key: str = "") -> Iterator[None]:
         raise
     except InvalidResponseError as error:
         # rclone sends its XML errors as text/xml, which the client does not read; the status is in the text.
-        if "404" in str(error):
+        # Not just "404" somewhere: an id in the address may contain it.
+        if re.search(r"[Rr]esponse code: 404\b", str(error)):
             raise NotFound(f"the object store has no object {key}") from error
         raise DependencyUnavailable("storage", str(error)) from error
-    except (ServerError, urllib3.exceptions.HTTPError, OSError) as error:
+    except (ServerError, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         raise DependencyUnavailable("storage", str(error)) from error
+
+
+class _Upload:
+    """One object in the making: nothing of it can be seen before `finish`. Called in threads, one call at a time.
+
+    The client's own `put_object` reads a stream inside one thread: as many slow senders as there are threads stop all else.
+    """
+
+    def __init__(self, client: Minio, bucket: str, key: str, content_type: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._content_type = content_type
+        self._id: str | None = None
+        self._parts: list[Part] = []
+        self.size = 0
+
+    def part(self, data: bytes) -> None:
+        """Sends one part of at least 5 MiB, but for the last."""
+        if self._id is None:
+            headers: DictType = {"Content-Type": self._content_type}
+            self._id = self._client._create_multipart_upload(self._bucket, self._key, headers)
+        number = len(self._parts) + 1
+        etag = self._client._upload_part(self._bucket, self._key, data, None, self._id, number)
+        self._parts.append(Part(number, etag))
+        self.size += len(data)
+
+    def finish(self, rest: bytes) -> None:
+        """Sends what is left and makes the object visible."""
+        if self._id is None:
+            self._client.put_object(self._bucket, self._key, io.BytesIO(rest), len(rest), content_type=self._content_type)
+            self.size = len(rest)
+            return
+        if rest:
+            self.part(rest)
+        self._client._complete_multipart_upload(self._bucket, self._key, self._id, self._parts)
+        self._id = None
+
+    def abort(self) -> None:
+        """Forgets the parts sent so far. Whatever goes wrong here, the store's own expiry of uploads remains."""
+        if self._id is not None:
+            with contextlib.suppress(MinioException, urllib3.exceptions.HTTPError, OSError):
+                self._client._abort_multipart_upload(self._bucket, self._key, self._id)
 
 
 class ObjectStorage:
@@ -139,53 +143,24 @@ class ObjectStorage:
     async def upload_stream(self, key: str, chunks: AsyncIterator[bytes], *, content_type: str, part_size: int = 8 * MIB) -> int:
         """Stores what `chunks` yields and returns its size. Memory: about two parts, whatever the size.
 
-        When `chunks` raises, nothing is stored (an open multipart upload is aborted) and the exception is raised here.
+        A thread is used only while a whole part is sent, never while waiting for a slow sender. When `chunks` raises, nothing
+        is stored (an open multipart upload is aborted) and the exception is raised here.
         """
-        reader = _ChunkReader()
-
-        def put() -> None:
-            try:
-                self._client.put_object(
-                    self.bucket,
-                    key,
-                    cast("BinaryIO", reader),
-                    length=-1,
-                    part_size=part_size,
-                    content_type=content_type,
-                    num_parallel_uploads=1,
-                )
-            finally:
-                reader.closed.set()
-
-        loop = asyncio.get_running_loop()
-        upload = asyncio.ensure_future(self._run(put, key))
-
-        async def feed(item: bytes | BaseException | None) -> None:
-            await loop.run_in_executor(self._pool, reader.put, item)
-
+        upload = _Upload(self._client, self.bucket, key, content_type)
+        pending = bytearray()
         try:
-            pending = bytearray()
             async for chunk in chunks:
                 pending += chunk
-                # Handing over a megabyte at a time keeps the thread switches rare.
-                if len(pending) >= MIB:
-                    if reader.closed.is_set():
-                        break
-                    await feed(bytes(pending))
-                    pending.clear()
-            if pending:
-                await feed(bytes(pending))
-            await feed(None)
-        except BaseException as error:
-            await asyncio.shield(self._abort(reader, upload, error))
+                while len(pending) >= part_size:
+                    part = bytes(pending[:part_size])
+                    del pending[:part_size]
+                    await self._run(functools.partial(upload.part, part), key)
+            await self._run(functools.partial(upload.finish, bytes(pending)), key)
+        except BaseException:
+            # Shielded: a cancelled request must not leave its parts behind.
+            await asyncio.shield(asyncio.ensure_future(self._run(upload.abort, key)))
             raise
-        await upload
-        return reader.size
-
-    async def _abort(self, reader: _ChunkReader, upload: asyncio.Future[None], error: BaseException) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._pool, reader.put, error)
-        with contextlib.suppress(Exception):
-            await upload
+        return upload.size
 
     async def download(self, key: str, path: Path) -> None:
         """Writes the object to `path`."""
@@ -195,6 +170,8 @@ class ObjectStorage:
         self, key: str, *, offset: int = 0, length: int | None = None, chunk_size: int = 256 * 1024
     ) -> AsyncIterator[bytes]:
         """The bytes of an object, or of a part of it, as they come."""
+        if length == 0:
+            return  # to the client, 0 means all
         response: Any = await self._run(lambda: self._client.get_object(self.bucket, key, offset=offset, length=length or 0), key)
         try:
             while chunk := await self._run(lambda: response.read(chunk_size), key):

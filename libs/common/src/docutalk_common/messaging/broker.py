@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from faststream import AckPolicy
@@ -18,12 +17,13 @@ from nats.js.errors import NotFoundError
 from docutalk_common import telemetry
 from docutalk_common.contracts.envelope import Contract
 from docutalk_common.db import Cause, Database
-from docutalk_common.errors import DependencyUnavailable
-from docutalk_common.messaging.consumer import ConsumerMiddleware, Delivery
+from docutalk_common.errors import DependencyUnavailable, DocuTalkError
+from docutalk_common.messaging.consumer import RETRY_DELAYS, ConsumerMiddleware, Delivery
 from docutalk_common.messaging.outbox import OutboxRelay
 from docutalk_common.messaging.requests import Answerer, RequestClient
 from docutalk_common.messaging.streams import Durable, ServiceName, durable, request_for
 from docutalk_common.messaging.topology import inbox_prefix
+from docutalk_common.process import cancel_all
 from docutalk_common.settings import ServiceSettings
 
 log = telemetry.get_logger(__name__)
@@ -98,12 +98,19 @@ class MessageBroker:
             raise DependencyUnavailable("nats", "not connected yet")
         return self._js
 
-    def consume(self, name: str, handler: Callable[[M, Delivery], Awaitable[None]], *, concurrency: int | None = None) -> None:
+    def consume(
+        self,
+        name: str | Durable,
+        handler: Callable[[M, Delivery], Awaitable[None]],
+        *,
+        concurrency: int | None = None,
+        retry_delays: Sequence[float] = RETRY_DELAYS,
+    ) -> None:
         """Handles the messages of a durable. N at once are N subscribers with one message each: nothing is prefetched
         beyond what runs, so a slow handler's neighbours are not delivered twice."""
-        entry = durable(name)
-        assert entry.service == self.service, f"{name} belongs to {entry.service}"
-        self._durables[name] = entry
+        entry = durable(name) if isinstance(name, str) else name
+        assert entry.service == self.service, f"{entry.name} belongs to {entry.service}"
+        self._durables[entry.name] = entry
         middleware = ConsumerMiddleware(
             entry,
             handler,
@@ -111,6 +118,7 @@ class MessageBroker:
             js=lambda: self.js,
             dependencies=self._dependencies,
             stopping=self._stopping,
+            retry_delays=retry_delays,
         )
 
         async def consume_one(message: NatsMessage) -> None:
@@ -150,6 +158,8 @@ class MessageBroker:
         """Connects, checks that every durable is there, and starts taking messages and relaying the outbox."""
         self._nc = await self.faststream.connect()
         self._js = self._nc.jetstream(timeout=5)
+        for entry in self._durables.values():
+            await self._check(entry)
         await self.faststream.start()
         if self._db is not None:
             self._tasks.append(asyncio.create_task(OutboxRelay(self._db, lambda: self.js).run(), name="outbox relay"))
@@ -159,11 +169,22 @@ class MessageBroker:
     async def stop(self, grace: float = 25.0) -> None:
         """Takes no more, lets handlers finish for `grace` seconds, gives back the rest, closes."""
         self._stopping.set()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.faststream.stop(), grace + 5)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.faststream.config.broker_config.graceful_timeout = grace
+        subscribers = list(self.faststream.subscribers)
+        pulling = [task for subscriber in subscribers for task in getattr(subscriber, "tasks", ())]
+        for outcome in await asyncio.gather(*(subscriber.stop() for subscriber in subscribers), return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.warning("a subscriber did not stop in order", reason=f"{type(outcome).__name__}: {outcome}")
+        if pulling:
+            # Cancelled handlers roll back and give their messages back, for which the connection must still be open.
+            await asyncio.wait(pulling, timeout=5)
+        await cancel_all(self._tasks)
+        try:
+            await asyncio.wait_for(self.faststream.stop(), 5)
+        except (TimeoutError, NatsError, OSError) as error:
+            log.warning("the connection to NATS was not closed in order", reason=f"{type(error).__name__}: {error}")
+            if self._nc is not None:
+                await self._nc.close()
 
     async def ping(self) -> None:
         """Raises `DependencyUnavailable` unless the server answers."""
@@ -173,6 +194,13 @@ class MessageBroker:
             await self._nc.flush(timeout=2)
         except (TimeoutError, NatsError, OSError) as error:
             raise DependencyUnavailable("nats", str(error)) from error
+
+    async def _check(self, entry: Durable) -> None:
+        """FastStream would try to create a missing durable, which a service may not, and report a timeout."""
+        try:
+            await self.js.consumer_info(entry.stream, entry.name)
+        except NotFoundError:
+            raise DocuTalkError(f"the durable {entry.name} is not on the server; run the topology command") from None
 
     async def _watch(self) -> None:
         """A durable deleted on the server leaves its subscriber asking for ever, with a healthy connection: look for it."""

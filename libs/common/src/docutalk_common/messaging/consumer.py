@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -40,6 +41,10 @@ RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
 RETRY_JITTER = 0.2
 # More deliveries than failures explain: the message kills its process, or never fits into ack_wait.
 MAX_DELIVERIES = 15
+# A dependency that answers a ping and refuses the same message this often in a row is not away: the message is at fault.
+REFUSALS = 3
+# Long enough for a person; what a validator says of a thousand fields is longer.
+MAX_REASON = 2000
 
 M = TypeVar("M", bound=Contract)
 
@@ -99,8 +104,13 @@ class ConsumerMiddleware:
         js: Callable[[], JetStreamContext],
         dependencies: Mapping[str, Callable[[], Awaitable[None]]],
         stopping: asyncio.Event,
+        retry_delays: Sequence[float] = RETRY_DELAYS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
+        """`retry_delays`: seconds before each further attempt; after the last of them a failure is a dead letter."""
         self.durable = durable
+        self._retry_delays = retry_delays
+        self._heartbeat_seconds = heartbeat_seconds
         self._handler = handler
         self._db = db
         self._js = js
@@ -110,7 +120,7 @@ class ConsumerMiddleware:
     async def __call__(self, message: Msg) -> None:
         """Handles one delivery and settles it: ack, nak with a delay, or dead letter and term. Raises only on cancellation."""
         started = time.perf_counter()
-        heartbeat = _Heartbeat(message)
+        heartbeat = _Heartbeat(message, self._heartbeat_seconds)
         try:
             outcome = await self._settle(message)
         except asyncio.CancelledError:
@@ -138,6 +148,10 @@ class ConsumerMiddleware:
             envelope, payload = self._decode(message.data)
         except (ValidationError, ValueError, TypeError) as error:
             return await self._bury(message, "undecodable", f"the message could not be read: {error}")
+        if isinstance(payload, DeadLetter) and payload.durable == self.durable.name:
+            # About this very consumer: it would fail again, and every failure would add another dead letter.
+            await message.ack()
+            return "own_dead_letter"
         delivery = Delivery(envelope, attempt, self.durable.name, self._db)
         with (
             telemetry.span(self.durable.name, kind=SpanKind.CONSUMER, headers=message.headers) as span,
@@ -161,29 +175,18 @@ class ConsumerMiddleware:
         return "handled"
 
     def _decode(self, data: bytes) -> tuple[Envelope, Contract]:
-        if not issubclass(self.durable.contract, Message):
-            # Dead letters have no envelope; what failed twice over keeps its first correlation.
-            letter = self.durable.contract.model_validate_json(data)
-            nothing = UUID(int=0)
-            return (
-                Envelope(
-                    id=uuid7(),
-                    type="dead-letter",
-                    source="",
-                    subject="",
-                    workspace_id=getattr(letter, "workspace_id", None) or nothing,
-                    correlation_id=uuid7(),
-                    data={},
-                ),
-                letter,
-            )
+        contract = self.durable.contract
+        if not issubclass(contract, Message):
+            letter = DeadLetter.model_validate_json(data)
+            return _envelope_of(letter, data), letter
         envelope = Envelope.model_validate_json(data)
-        if envelope.type != self.durable.contract.type:
-            raise ValueError(f"expected {self.durable.contract.type}, found {envelope.type}")
-        return envelope, self.durable.contract.model_validate(envelope.data)
+        if envelope.type != contract.type:
+            raise ValueError(f"expected {contract.type}, found {envelope.type}")
+        return envelope, contract.model_validate(envelope.data)
 
     async def _handle(self, payload: Contract, delivery: Delivery) -> None:
         """Runs the handler, again and again while a dependency is away: waiting burns no attempts."""
+        refusals = 0
         while True:
             try:
                 await self._handler(payload, delivery)
@@ -192,25 +195,32 @@ class ConsumerMiddleware:
                         pass
                 return
             except DependencyUnavailable as error:
-                await self._wait_for(error)
+                refusals = 0 if await self._waited_for(error) else refusals + 1
+                if refusals == REFUSALS:
+                    raise
 
-    async def _wait_for(self, error: DependencyUnavailable) -> None:
+    async def _waited_for(self, error: DependencyUnavailable) -> bool:
+        """Returns when the dependency answers: whether it was away at all when asked."""
         ping = self._dependencies.get(error.dependency)
         if ping is None:
             raise error
         log.warning("waiting for a dependency", consumer=self.durable.name, dependency=error.dependency, reason=str(error))
         gauge = telemetry.PAUSED.labels(self.durable.name, error.dependency)
         delay = 0.2
+        away = False
         with gauge.track_inprogress():
             while True:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), delay * random.uniform(0.8, 1.2))  # noqa: S311
+                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with its result.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay * random.uniform(0.8, 1.2)):  # noqa: S311
+                        await self._stopping.wait()
                 if self._stopping.is_set():
                     raise _Stopped
                 try:
                     await ping()
-                    return
+                    return away
                 except DependencyUnavailable:
+                    away = True
                     delay = min(delay * 2, 5.0)
 
     async def _retry(self, message: Msg, attempt: int, error: Exception) -> str:
@@ -222,11 +232,11 @@ class ConsumerMiddleware:
             error=f"{type(error).__name__}: {error}",
             exc_info=None if expected else error,
         )
-        if attempt > len(RETRY_DELAYS):
+        if attempt > len(self._retry_delays):
             code = error.code if isinstance(error, DocuTalkError) else "internal"
             return await self._bury(message, code, f"given up after {attempt} attempts: {error}")
         telemetry.RETRIES.labels(self.durable.name).inc()
-        delay = RETRY_DELAYS[attempt - 1] * random.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)  # noqa: S311
+        delay = self._retry_delays[attempt - 1] * random.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)  # noqa: S311
         await message.nak(delay=delay)
         return "retried"
 
@@ -267,11 +277,29 @@ def dead_letter(durable: Durable, message: Msg, code: str, reason: str) -> DeadL
         document_id=None if durable.stream == DEAD_LETTERS else _uuid(data.get("document_id")),
         version=version if isinstance(version, int) else None,
         code=code,
-        reason=reason,
+        reason=reason[:MAX_REASON],
         attempts=message.metadata.num_delivered or 1,
         failed_at=datetime.now(UTC),
         payload=base64.b64encode(message.data).decode(),
         headers={key: str(value) for key, value in (message.headers or {}).items()},
+    )
+
+
+def _envelope_of(letter: DeadLetter, data: bytes) -> Envelope:
+    """Dead letters have no envelope: the id is made of their content, so that the inbox knows them again, and the
+    correlation is that of the message inside."""
+    inside: Any = None
+    with contextlib.suppress(ValueError):
+        inside = from_json(letter.body())
+    correlation = _uuid(inside.get("correlation_id")) if isinstance(inside, dict) else None
+    return Envelope(
+        id=UUID(bytes=hashlib.sha256(data).digest()[:16]),
+        type="dead-letter",
+        source=letter.service,
+        subject=letter.subject,
+        workspace_id=letter.workspace_id or UUID(int=0),
+        correlation_id=correlation or uuid7(),
+        data={},
     )
 
 
@@ -286,18 +314,19 @@ class _Stopped(Exception):
 
 
 class _Heartbeat:
-    """Tells the server every ten seconds that the message is still being worked on. A timer, not a task: most handlers
+    """Tells the server again and again that the message is still being worked on. A timer, not a task: most handlers
     end long before its first beat, and a task for each message costs more than the rest of the middleware."""
 
-    def __init__(self, message: Msg) -> None:
+    def __init__(self, message: Msg, seconds: float) -> None:
         self._message = message
+        self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
+        self._timer = self._loop.call_later(seconds, self._beat)
         self._sending: asyncio.Task[None] | None = None
 
     def _beat(self) -> None:
         self._sending = self._loop.create_task(self._send())
-        self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
+        self._timer = self._loop.call_later(self._seconds, self._beat)
 
     async def _send(self) -> None:
         with contextlib.suppress(Exception):

@@ -11,9 +11,11 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import asyncpg
+from nats.errors import BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
@@ -26,14 +28,25 @@ log = telemetry.get_logger(__name__)
 
 BATCH = 200
 POLL_SECONDS = 1.0
-FULL_QUEUE_DELAY = timedelta(seconds=1)
+# How long a refused subject rests: doubled from the first to the second while it stays refused.
+REST_SECONDS = (0.5, 10.0)
 INBOX_KEEP = timedelta(days=31)  # as long as the log can deliver a message again
 PURGE_EVERY_SECONDS = 3600.0
 
 _CLAIM = """
 SELECT id, message_id, subject, payload, traceparent FROM outbox
-WHERE not_before IS NULL OR not_before <= now() ORDER BY id LIMIT $1
+WHERE (not_before IS NULL OR not_before <= now()) AND subject <> ALL($2::text[]) ORDER BY id LIMIT $1
 """
+_REFUSED = (APIError, MaxPayloadError, BadSubjectError, KeyError)
+_AWAY = (NatsError, DependencyUnavailable, OSError)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """Until when (loop time) a subject is left alone, and for how many seconds that is."""
+
+    until: float
+    seconds: float
 
 
 class OutboxRelay:
@@ -43,19 +56,21 @@ class OutboxRelay:
         self._db = db
         self._js = js
         self._wake = asyncio.Event()
-        self._purged = 0.0
+        self._purged = float("-inf")
+        self._resting: dict[str, _Rest] = {}
         self._lock_key = zlib.crc32(f"outbox relay {db.schema}".encode())
 
     async def run(self) -> None:
         """The relay's whole life."""
-        delay = 0.2
         while True:
+            delay = 0.2
             try:
                 with postgres_errors():
                     await self._work()
             except (DependencyUnavailable, OSError) as error:
                 log.warning("the outbox waits for PostgreSQL", schema=self._db.schema, reason=str(error))
-            except asyncpg.PostgresError:
+            except Exception:
+                # A relay that ended would keep every message of this service back, with nobody the wiser.
                 log.exception("the outbox relay failed and starts again", schema=self._db.schema)
                 delay = 5.0
             await asyncio.sleep(delay)
@@ -72,33 +87,49 @@ class OutboxRelay:
                 self._wake.clear()
                 if await self._publish_batch(connection) == BATCH:
                     continue
+                pending = await connection.fetchval("SELECT count(*) FROM outbox")
+                telemetry.OUTBOX_PENDING.labels(self._db.schema).set(pending)
                 await self._purge_inbox(connection)
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with its result.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._wake.wait()
         finally:
             connection.terminate()
 
     async def _publish_batch(self, connection: asyncpg.Connection) -> int:
-        """Publishes up to a batch, pipelined. Returns how many rows were taken care of."""
-        rows = await connection.fetch(_CLAIM, BATCH)
+        """Publishes up to a batch, pipelined. Returns how many rows were taken up; 0 makes the caller wait."""
+        now = asyncio.get_running_loop().time()
+        rows = await connection.fetch(_CLAIM, BATCH, [subject for subject, rest in self._resting.items() if rest.until > now])
         if not rows:
-            telemetry.OUTBOX_PENDING.labels(self._db.schema).set(0)
             return 0
-        outcomes = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
+        outcomes = await asyncio.gather(*(self._publish(row) for row in rows))
         done = [row["id"] for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
-        failed = [row["id"] for row, outcome in zip(rows, outcomes, strict=True) if outcome is not None]
         if done:
             await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", done)
             telemetry.PUBLISHED.labels(self._db.schema).inc(len(done))
-        if failed:
-            # A workspace whose queue is full, or the server away: these rows step aside so that others pass.
-            error = next(outcome for outcome in outcomes if outcome is not None)
-            log.warning("messages stay in the outbox", schema=self._db.schema, count=len(failed), reason=str(error))
-            await connection.execute(
-                "UPDATE outbox SET not_before = now() + $2 WHERE id = ANY($1::bigint[])", failed, FULL_QUEUE_DELAY
-            )
-        telemetry.OUTBOX_PENDING.labels(self._db.schema).set(len(failed))
-        return len(rows)
+        away = next((outcome for outcome in outcomes if isinstance(outcome, _AWAY) and not isinstance(outcome, _REFUSED)), None)
+        if away is not None:
+            log.warning("the outbox waits for NATS", schema=self._db.schema, reason=f"{type(away).__name__}: {away}")
+        self._rest([(row["subject"], outcome) for row, outcome in zip(rows, outcomes, strict=True)], now)
+        return 0 if away is not None else len(rows)
+
+    def _rest(self, published: list[tuple[str, Exception | None]], now: float) -> None:
+        """A refused subject (a workspace whose queue is full) rests, with all its rows, however many; the others pass.
+
+        Kept here and not in the rows: moving each row's `not_before` brought the first ones up again before the last had
+        stepped aside, so that a few thousand rows of one workspace kept all others back.
+        """
+        self._resting = {subject: rest for subject, rest in self._resting.items() if rest.until > now - REST_SECONDS[1]}
+        passed = {subject for subject, outcome in published if outcome is None}
+        refused = {subject: outcome for subject, outcome in published if isinstance(outcome, _REFUSED)}
+        for subject in passed:
+            self._resting.pop(subject, None)
+        for subject, error in refused.items():
+            before = self._resting.get(subject)
+            seconds = min(before.seconds * 2, REST_SECONDS[1]) if before else REST_SECONDS[0]
+            self._resting[subject] = _Rest(now + seconds, seconds)
+            log.warning("messages stay in the outbox", schema=self._db.schema, subject=subject, reason=str(error))
 
     async def _publish(self, row: asyncpg.Record) -> Exception | None:
         headers = {"Nats-Msg-Id": str(row["message_id"])}
@@ -106,7 +137,7 @@ class OutboxRelay:
             headers["traceparent"] = row["traceparent"]
         try:
             await self._js().publish(row["subject"], row["payload"], timeout=5, stream=_stream(row["subject"]), headers=headers)
-        except (TimeoutError, NatsError, APIError, OSError) as error:
+        except (*_REFUSED, *_AWAY) as error:
             return error
         return None
 

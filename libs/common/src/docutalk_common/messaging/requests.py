@@ -6,19 +6,26 @@ envelope. Nobody listening is known at once.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
+from nats.errors import (
+    ConnectionClosedError,
+    ConnectionDrainingError,
+    MaxPayloadError,
+    NoRespondersError,
+    OutboundBufferLimitError,
+)
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
 
 from docutalk_common.contracts.envelope import Contract
 from docutalk_common.db import Cause
@@ -29,6 +36,8 @@ from docutalk_common.telemetry import REQUEST_SECONDS, current_traceparent, get_
 DEADLINE = "Docutalk-Deadline"
 CORRELATION = "Docutalk-Correlation"
 ACTOR = "Docutalk-Actor"
+
+_UNREACHABLE = "the message server is not reachable; try again in a moment"
 
 Q = TypeVar("Q", bound=Contract)
 R = TypeVar("R", bound=Contract)
@@ -45,6 +54,20 @@ def _headers(cause: Cause | None, deadline: float) -> dict[str, str]:
     if traceparent := current_traceparent():
         headers["traceparent"] = traceparent
     return headers
+
+
+class ReplyError(Contract):
+    """Why there is no answer; `code` as in `RequestFailed`."""
+
+    code: str
+    reason: str
+
+
+class _Reply(Contract):
+    """What comes back: one of the two."""
+
+    ok: dict[str, Any] | None = None
+    error: ReplyError | None = None
 
 
 class RequestClient:
@@ -66,38 +89,65 @@ class RequestClient:
 
         An idempotent request (see the table) that got no answer in the first half of the time is asked once more.
         """
-        tries = 2 if request_for(subject).idempotent else 1
         deadline = time.time() + timeout
-        payload = request.model_dump_json().encode()
         service = subject.split(".")[1]
-        failure = RequestFailed("unavailable", f"the {service} service is not running; try again in a moment")
         with span(subject, kind=SpanKind.CLIENT):
             headers = _headers(cause, deadline)
-            for _ in range(tries):
-                try:
-                    reply = await self._connection().request(subject, payload, timeout=timeout / tries, headers=headers)
-                    return _open(reply.data, response)
-                except NoRespondersError:
-                    break
-                except (ConnectionClosedError, OutboundBufferLimitError):
-                    failure = RequestFailed("unavailable", "the message server is not reachable; try again in a moment")
-                    break
-                except NatsTimeout:
-                    failure = RequestFailed("timeout", f"the {service} service did not answer within {timeout:g} s")
-        raise failure
+            again = request_for(subject).idempotent
+            try:
+                reply = await self._send(subject, request.model_dump_json().encode(), headers, timeout, again)
+            except NoRespondersError:
+                raise RequestFailed("unavailable", f"the {service} service is not running; try again in a moment") from None
+            except NatsTimeout:
+                if self._connection().is_connected:
+                    raise RequestFailed("timeout", f"the {service} service did not answer within {timeout:g} s") from None
+                raise RequestFailed("unavailable", _UNREACHABLE) from None
+            except (DependencyUnavailable, ConnectionClosedError, ConnectionDrainingError, OutboundBufferLimitError):
+                raise RequestFailed("unavailable", _UNREACHABLE) from None
+            except MaxPayloadError:
+                raise RequestFailed("invalid", f"the question to the {service} service is too large") from None
+        return _open(reply.data, response)
+
+    async def _send(self, subject: str, payload: bytes, headers: dict[str, str], timeout: float, again: bool) -> Msg:
+        """The first reply. The second asking, if any, does not give up the first: a slow answer is still an answer."""
+        connection = self._connection()
+        first = asyncio.ensure_future(connection.request(subject, payload, timeout=timeout, headers=headers))
+        tries = {first}
+        try:
+            if again and not (await asyncio.wait(tries, timeout=timeout / 2))[0]:
+                tries.add(asyncio.ensure_future(connection.request(subject, payload, timeout=timeout / 2, headers=headers)))
+            pending = tries
+            while True:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                answered = next((one for one in done if one.exception() is None), None)
+                if answered is not None or not pending:
+                    return (answered or done.pop()).result()
+        finally:
+            for one in tries:
+                one.cancel()
 
 
 def _open(data: bytes, response: type[R]) -> R:
-    reply = from_json(data)
-    if error := reply.get("error"):
-        if error["code"] == "not_found":
-            raise NotFound(error["reason"])
-        raise RequestFailed(error["code"], error["reason"])
-    return response.model_validate(reply["ok"])
+    try:
+        reply = _Reply.model_validate_json(data)
+        if reply.error is None:
+            return response.model_validate(reply.ok)
+    except ValidationError as error:
+        raise RequestFailed("internal", f"the answer could not be read as {response.__name__}: {error}") from error
+    if reply.error.code == "not_found":
+        raise NotFound(reply.error.reason)
+    raise RequestFailed(reply.error.code, reply.error.reason)
 
 
 def _error(code: str, reason: str) -> bytes:
-    return to_json({"error": {"code": code, "reason": reason}})
+    return b'{"error":' + ReplyError(code=code, reason=reason).model_dump_json().encode() + b"}"
+
+
+async def _respond(message: Msg, reply: bytes) -> None:
+    try:
+        await message.respond(reply)
+    except MaxPayloadError:
+        await message.respond(_error("too_large", f"the answer has {len(reply)} bytes, too many for a message; ask for less"))
 
 
 class Answerer:
@@ -109,7 +159,9 @@ class Answerer:
 
     async def __call__(self, message: Msg) -> None:
         headers = message.headers or {}
-        deadline = float(headers.get(DEADLINE, "inf"))
+        deadline = float("inf")
+        with contextlib.suppress(ValueError):
+            deadline = float(headers.get(DEADLINE, "inf"))
         if time.time() > deadline:
             # The asker has given up; working for it would only delay those who still wait.
             REQUEST_SECONDS.labels(self.request.subject, "expired").observe(0)
@@ -118,7 +170,7 @@ class Answerer:
         with span(self.request.subject, kind=SpanKind.SERVER, headers=headers):
             reply, outcome = await self._answer(message.data, headers)
         try:
-            await message.respond(reply)
+            await _respond(message, reply)
         except (NatsError, OSError) as error:
             log.warning("a reply could not be sent", subject=self.request.subject, reason=str(error))
         REQUEST_SECONDS.labels(self.request.subject, outcome).observe(time.perf_counter() - started)
