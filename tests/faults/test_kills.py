@@ -46,7 +46,7 @@ async def _chunks(system: System, workspace: str) -> dict[str, list[tuple[Any, .
     try:
         rows = await connection.fetch(
             """
-            SELECT d.filename, c.ordinal, c.page, c.start, c."end", md5(c.text) AS text, count(e.chunk_id) AS vectors
+            SELECT d.filename, c.ordinal, c.page, c.start_offset, c.end_offset, md5(c.text) AS text, count(e.chunk_id) AS vectors
             FROM embed.chunks c
             JOIN embed.documents d USING (document_id)
             LEFT JOIN embed.embeddings e USING (chunk_id)

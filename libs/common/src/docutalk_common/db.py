@@ -210,11 +210,12 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A read-only transaction. Raises `DependencyUnavailable` while PostgreSQL is away."""
+        """A read-only transaction that sees one moment, however many statements it takes. Raises `DependencyUnavailable`
+        while PostgreSQL is away."""
         with postgres_errors():
             async with self._sessions() as session, session.begin():
                 await _connected(session)
-                await session.execute(text("SET TRANSACTION READ ONLY"))
+                await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
                 yield session
 
     @contextlib.asynccontextmanager
