@@ -37,8 +37,23 @@ _ONLY_FOR: Mapping[str, ServiceName] = {
     "OPENAI_API_KEY": "chat",
     "ANTHROPIC_API_KEY": "chat",
 }
-# Settings that the stack itself decides.
-_DECIDED_HERE = ("DOCUTALK_POSTGRES_DSN", "DOCUTALK_NATS_", "DOCUTALK_S3_", "DOCUTALK_PROBE_", "DOCUTALK_HOME", "DOCUTALK_TEST_")
+# What no service may take from a person's environment: what the stack decides, a deployment's passwords (the file .env
+# serves compose, too), and the sign-in of whoever uses the commands.
+_NOT_HANDED_ON = (
+    "DOCUTALK_POSTGRES_DSN",
+    "DOCUTALK_POSTGRES_PASSWORD",
+    "DOCUTALK_POSTGRES_SUPERUSER_DSN",
+    "DOCUTALK_NATS_",
+    "DOCUTALK_S3_",
+    "DOCUTALK_PROBE_",
+    "DOCUTALK_HOME",
+    "DOCUTALK_TEST_",
+    "DOCUTALK_URL",
+    "DOCUTALK_EMAIL",
+    "DOCUTALK_PASSWORD",
+    "DOCUTALK_TOKEN",
+    "DOCUTALK_WORKSPACE",
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +180,8 @@ class LocalStack:
 def settings_for(service: ServiceName, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Those of a person's settings that a service is given."""
     for name, value in environment.items():
-        if name.startswith(_DECIDED_HERE):
+        # Present but empty counts as absent, as compose files write it.
+        if not value or name.startswith(_NOT_HANDED_ON):
             continue
         owner = next((owner for prefix, owner in _ONLY_FOR.items() if name.startswith(prefix)), None)
         if owner == service or (owner is None and name.startswith("DOCUTALK_")):

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +54,7 @@ def check(
     """Name every missing or wrong setting, without starting anything. Exit code 1 when there is one."""
     if service is not None and service not in SERVICES:
         raise typer.BadParameter(f"{service!r} is none of {', '.join(SERVICES)}", param_hint="--service")
-    findings = list(of_service(service) if service is not None else of_machine(Home.at(home), os.environ))
+    findings = _once(of_service(service) if service is not None else of_machine(Home.at(home), os.environ))
     if as_json:
         typer.echo(json.dumps({"ok": all(f.ok for f in findings), "findings": [asdict(f) for f in findings]}, indent=2))
     else:
@@ -70,10 +70,19 @@ def of_machine(home: Home, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield _port(environment.get("DOCUTALK_PORT") or "8000", home)
     yield from _administrator(environment)
     yield from _model(environment)
-    yield from _choices(environment)
+    yield from _files(environment)
     for service in SERVICES:
         yield from _own_settings(service, environment)
     yield from _misspelled(environment)
+
+
+def _once(findings: Iterable[Finding]) -> list[Finding]:
+    """What is wrong with a setting is said once, though several services read it."""
+    kept: dict[str, Finding] = {}
+    for finding in findings:
+        if kept.setdefault(finding.subject, finding).ok and not finding.ok:
+            kept[finding.subject] = finding
+    return list(kept.values())
 
 
 def of_service(service: str) -> Iterator[Finding]:
@@ -161,10 +170,7 @@ def _model(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("Language model", True, "none is configured: answers are sentences taken from the documents")
 
 
-def _choices(environment: Mapping[str, str]) -> Iterator[Finding]:
-    if log_format := environment.get("DOCUTALK_LOG_FORMAT"):
-        fine = log_format in ("json", "text")
-        yield Finding("DOCUTALK_LOG_FORMAT", fine, log_format if fine else f"{log_format!r}; it may be json or text")
+def _files(environment: Mapping[str, str]) -> Iterator[Finding]:
     for name, value in environment.items():
         if name.endswith("_FILE") and name.startswith(("DOCUTALK_", "OPENAI_", "ANTHROPIC_")):
             fine = os.access(value, os.R_OK)
@@ -187,9 +193,11 @@ def _misspelled(environment: Mapping[str, str]) -> Iterator[Finding]:
         with contextlib.suppress(ModuleNotFoundError):
             settings = _settings_class(service)
             known |= {_variable(settings, (name,)) for name in settings.model_fields}
+    # Of these a deployment has one for each service.
+    many = ("DOCUTALK_POSTGRES_", "DOCUTALK_NATS_", "DOCUTALK_S3_")
     for name in environment:
         plain = name.removesuffix("_FILE")
-        if plain.startswith("DOCUTALK_") and plain not in known:
+        if plain.startswith("DOCUTALK_") and plain not in known and not plain.startswith(many):
             near = difflib.get_close_matches(plain, sorted(known), n=1, cutoff=0.85)
             if near:
                 yield Finding(name, False, f"nothing reads it; {near[0]} was probably meant")
