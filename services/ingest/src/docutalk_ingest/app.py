@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
@@ -54,12 +55,15 @@ async def ingest(settings: IngestSettings, *, on_fatal: Callable[[str], None] | 
     )
     broker = MessageBroker(settings, service="ingest", db=db, dependencies={"storage": storage.ping}, on_fatal=on_fatal)
     subscribe(broker, db, storage, DocumentExtractor(db, storage, parser, settings.work_folder))
+    # Loading the parsers takes a second; the first document waits for it if need be, everything else does not.
+    warming = asyncio.create_task(parser.start())
     try:
-        await parser.start()
         await broker.start()
         yield db
     finally:
         await broker.stop()
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
         await parser.close()
         storage.close()
         await db.close()

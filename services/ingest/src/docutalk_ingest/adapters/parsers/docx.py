@@ -109,8 +109,9 @@ def _walk(element: etree._Element, out: list[str]) -> None:
     name = _local(element)
     if name in _SKIPPED:
         return
-    if name in _TEXT and not len(element):
-        out.append(element.text or "")
+    if name in _TEXT and not any(isinstance(child.tag, str) for child in element):
+        # Children without a name are entities, left unexpanded; the text around them stays.
+        out += (element.text or "", *(child.tail or "" for child in element))
     elif name in _LITERAL:
         out.append(_LITERAL[name])
     elif name == "tr":
