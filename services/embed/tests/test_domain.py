@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from docutalk_common.contracts.embed import Highlight
 from docutalk_embed.domain import (
+    EXACT_SCAN_CHUNKS,
     HIGHLIGHT_START,
     HIGHLIGHT_STOP,
-    KEYWORD_CANDIDATES,
     MAX_QUERY_CHARACTERS,
     InvalidQuery,
     Lexeme,
@@ -62,24 +62,36 @@ def test_rarer_words_weigh_more_and_none_weighs_less_than_nothing() -> None:
     assert frequencies[-1] > 0
 
 
-def test_candidates_are_chosen_by_the_rarest_words_and_scored_by_all() -> None:
-    words = [Lexeme("common", 5, KEYWORD_CANDIDATES), Lexeme("rare", 9, 3), Lexeme("absent", 7, 0)]
-    query = keyword_query(words, 100_000, narrowed=False)
-    assert query is not None
-    assert query.candidates == "'rare'"
-    assert query.weights.startswith("{5:")
-    assert ",9:" in query.weights
-    assert "7:" not in query.weights.replace("17:", "")
+WORDS = [Lexeme("common", 5, 90_000), Lexeme("rare", 9, 3), Lexeme("seldom", 2, 400), Lexeme("absent", 7, 0)]
 
 
-def test_with_filters_every_word_chooses_candidates() -> None:
-    query = keyword_query([Lexeme("common", 5, KEYWORD_CANDIDATES), Lexeme("rare", 9, 3)], 100_000, narrowed=True)
+def test_in_a_large_reach_the_rarest_words_choose_candidates_and_all_words_score_them() -> None:
+    query = keyword_query(WORDS, 100_000, 100_000)
     assert query is not None
-    assert query.candidates == "'rare' | 'common'"
+    assert query.candidates == "'rare' | 'seldom'"
+    assert [part.split(":")[0] for part in query.weights.strip("{").split("}")[0].split(",")] == ["2", "5", "9"]
+
+
+def test_filters_make_room_for_more_words() -> None:
+    query = keyword_query(WORDS, 1_000_000, 50_000)
+    assert query is not None
+    assert query.candidates == "'rare' | 'seldom' | 'common'"
+
+
+def test_a_word_that_is_everywhere_still_chooses_when_it_is_the_only_one() -> None:
+    query = keyword_query(WORDS[:1], 100_000, 100_000)
+    assert query is not None
+    assert query.candidates == "'common'"
+
+
+def test_in_a_small_reach_every_chunk_is_scored() -> None:
+    query = keyword_query(WORDS, 100_000, EXACT_SCAN_CHUNKS)
+    assert query is not None
+    assert query.candidates is None
 
 
 def test_a_query_of_unknown_words_has_no_keyword_part() -> None:
-    assert keyword_query([Lexeme("absent", 7, 0)], 10, narrowed=False) is None
+    assert keyword_query([Lexeme("absent", 7, 0)], 10, 10) is None
 
 
 def test_quotes_and_backslashes_in_words_stay_words() -> None:

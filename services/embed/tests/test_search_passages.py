@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from docutalk_common.contracts.embed import SearchFilters, SearchMode
 from docutalk_embed.adapters.batcher import Lane
 from docutalk_embed.adapters.repository import PassageRepository
-from docutalk_embed.domain import MAX_QUERY_CHARACTERS, InvalidQuery
+from docutalk_embed.domain import MAX_QUERY_CHARACTERS, InvalidQuery, any_of, keyword_query
 
 from .conftest import Indexed
 
@@ -91,6 +92,19 @@ async def test_the_semantic_score_is_the_cosine(indexed: Indexed) -> None:
     await indexed.add([PUMPS])
     [passage] = (await indexed.search(PUMPS, mode=SearchMode.SEMANTIC)).passages
     assert passage.scores.semantic == pytest.approx(1, abs=2e-3)
+
+
+async def test_candidates_from_the_word_index_score_as_a_full_scan_does(indexed: Indexed) -> None:
+    await indexed.add([PUMPS, REVENUE, GARDEN, "Pumps, pumps and pumps.", "Nothing of the kind."])
+    async with indexed.db.read() as session:
+        passages = PassageRepository(session, indexed.workspace_id, SearchFilters())
+        lexemes = await passages.lexemes("replace pumps in spring")
+        scan = keyword_query(lexemes, 5, 5)
+        assert scan is not None
+        everything = await passages.matching(scan)
+        by_index = await passages.matching(replace(scan, candidates=any_of([lexeme.text for lexeme in lexemes])))
+    assert len(everything) == 3
+    assert list(by_index.items()) == list(everything.items())
 
 
 async def test_limit_cuts_the_list(indexed: Indexed) -> None:

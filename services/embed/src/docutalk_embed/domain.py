@@ -19,9 +19,10 @@ MAX_QUERY_CHARACTERS = 10_000
 MAX_QUERY_LEXEMES = 64
 MAX_TEXTS = 256
 EXACT_SCAN_CHUNKS = 20_000
-"""Up to here comparing with every vector of the workspace is faster than the index, and always right."""
+"""Up to here looking at every chunk in reach beats the indexes, which hold all workspaces, and is always right: for a
+workspace with 1 % of 100,000 chunks 6 against 480 ms by vectors, 3 against 160 ms by words."""
 KEYWORD_CANDIDATES = 5_000
-"""Passages that are scored exactly by their words; the rarest words of the query choose them."""
+"""In a larger reach about that many passages are scored by their words; the rarest words of the query choose them."""
 LEXEME_DIMENSIONS = 1 << 28
 """Words are hashed to that many dimensions; kept in step with the migration by a test."""
 
@@ -77,10 +78,11 @@ class Lexeme:
 
 @dataclass(frozen=True)
 class KeywordQuery:
-    """`candidates`: tsquery that chooses the passages to score; `weights`: sparsevec whose inner product is the score."""
+    """`weights`: sparsevec whose inner product with a chunk's is the score. `candidates`: tsquery that chooses the chunks
+    to score; None for all."""
 
-    candidates: str
     weights: str
+    candidates: str | None
 
 
 def inverse_document_frequency(matching: int, total: int) -> float:
@@ -88,29 +90,33 @@ def inverse_document_frequency(matching: int, total: int) -> float:
     return math.log1p((max(total, matching) - matching + 0.5) / (matching + 0.5))
 
 
-def keyword_query(lexemes: Sequence[Lexeme], total: int, *, narrowed: bool) -> KeywordQuery | None:
-    """The BM25 query over `total` chunks; None when no word of the query occurs in them.
+def keyword_query(lexemes: Sequence[Lexeme], total: int, reach: int) -> KeywordQuery | None:
+    """The BM25 query in a workspace of `total` chunks, `reach` of which the filters leave; None when no chunk has a word of it.
 
-    Without filters the candidates are the chunks with the rarest words until there are enough of them. `narrowed`: the
-    search has filters, so that the counts say nothing about how many are left, and every word chooses candidates.
+    In a large reach the candidates are the chunks with the rarest words, word by word until there are enough of them.
     """
     known = sorted((lexeme for lexeme in lexemes if lexeme.chunk_count > 0), key=lambda lexeme: (lexeme.chunk_count, lexeme.text))
     known = known[:MAX_QUERY_LEXEMES]
     if not known:
         return None
-    chosen: list[str] = []
-    candidates = 0
-    for lexeme in known:
-        if chosen and not narrowed and candidates + lexeme.chunk_count > KEYWORD_CANDIDATES:
-            break
-        chosen.append(lexeme.text)
-        candidates += lexeme.chunk_count
     weights: dict[int, float] = {}
     for lexeme in known:
         weight = inverse_document_frequency(lexeme.chunk_count, total)
         weights[lexeme.dimension] = weights.get(lexeme.dimension, 0.0) + weight
     listed = ",".join(f"{dimension}:{weight:.6g}" for dimension, weight in sorted(weights.items()))
-    return KeywordQuery(any_of(chosen), f"{{{listed}}}/{LEXEME_DIMENSIONS}")
+    candidates = None if reach <= EXACT_SCAN_CHUNKS else any_of(_rarest(known, reach / total))
+    return KeywordQuery(f"{{{listed}}}/{LEXEME_DIMENSIONS}", candidates)
+
+
+def _rarest(known: Sequence[Lexeme], share: float) -> list[str]:
+    chosen: list[str] = []
+    candidates = 0.0
+    for lexeme in known:
+        candidates += lexeme.chunk_count * share
+        if chosen and candidates > KEYWORD_CANDIDATES:
+            break
+        chosen.append(lexeme.text)
+    return chosen
 
 
 def any_of(lexemes: Sequence[str]) -> str:

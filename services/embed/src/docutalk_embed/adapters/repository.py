@@ -220,7 +220,7 @@ class PassageRepository:
         if filters.content_types:
             self._documents += " AND d.content_type = ANY(CAST(:content_types AS text[]))"
             self._parameters["content_types"] = list(filters.content_types)
-        self.narrowed = bool(filters.document_ids or filters.content_types)
+        self._narrowed = bool(filters.document_ids or filters.content_types)
 
     async def count(self) -> tuple[int, int]:
         """Chunks in the whole workspace, and those that the filters leave."""
@@ -228,7 +228,7 @@ class PassageRepository:
             text("SELECT chunk_count FROM workspaces WHERE workspace_id = :workspace_id"), self._parameters
         )
         total = int(found.scalar() or 0)
-        if not self.narrowed or not total:
+        if not self._narrowed or not total:
             return total, total
         left = await self._session.execute(
             text(f"SELECT coalesce(sum(d.live_chunk_count), 0) FROM documents d WHERE {self._documents}"), self._parameters
@@ -273,13 +273,14 @@ class PassageRepository:
 
     async def matching(self, query: KeywordQuery, *, limit: int = LIST_SIZE) -> dict[UUID, float]:
         """BM25 score by chunk, best first."""
+        # Scores are never negative, so a chunk without any of the words has a product of exactly 0.
+        chosen = f"c.words @@ {_CANDIDATES}" if query.candidates else f"c.weights <#> {_WEIGHTS} < 0"
         found = await self._session.execute(
             text(
                 f"SELECT c.chunk_id, -(c.weights <#> {_WEIGHTS}) AS score FROM chunks c"
                 " JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
                 f" WHERE {self._documents} AND c.workspace_id = :workspace_id"
-                f" AND c.words @@ {_CANDIDATES}"
-                " ORDER BY score DESC, c.chunk_id LIMIT :limit"
+                f" AND {chosen} ORDER BY score DESC, c.chunk_id LIMIT :limit"
             ),
             self._parameters | {"weights": query.weights, "candidates": query.candidates, "limit": limit},
         )

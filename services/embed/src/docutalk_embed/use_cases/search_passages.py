@@ -24,15 +24,15 @@ async def search_passages(request: SearchPassages, db: Database, batcher: MicroB
     vector = await _vector(query, batcher) if by_meaning else None
     async with db.read() as session:
         found = PassageRepository(session, request.workspace_id, request.filters)
-        total, left = await found.count()
-        if not left:
+        total, reach = await found.count()
+        if not reach:
             return PassagesFound(passages=[], took_ms=_milliseconds(started))
         lexemes = await found.lexemes(query)
         semantic: dict[UUID, float] = {}
         keyword: dict[UUID, float] = {}
         if vector is not None:
-            semantic = await found.nearest(vector, exact=left <= EXACT_SCAN_CHUNKS)
-        if request.mode is not SearchMode.SEMANTIC and (words := keyword_query(lexemes, total, narrowed=found.narrowed)):
+            semantic = await found.nearest(vector, exact=reach <= EXACT_SCAN_CHUNKS)
+        if request.mode is not SearchMode.SEMANTIC and (words := keyword_query(lexemes, total, reach)):
             keyword = await found.matching(words)
         fused = fuse(semantic, keyword)
         best = sorted(fused, key=lambda chunk: (-fused[chunk], chunk))[: request.limit]
