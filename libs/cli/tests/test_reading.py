@@ -69,10 +69,10 @@ def test_status_in_a_pipe_is_lines_with_tabs(shell: Any, server: Any) -> None:
     result = shell("status")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "status\tpages\tpassages\tsize\tid\tdocument",
-        "ready\t9\t27\t1.2 MB\t01890000-0000-7000-8000-000000000001\treport.pdf",
-        "extracting 16 %\t9\t–\t1.2 MB\t01890000-0000-7000-8000-000000000002\tnew.pdf",
-        "failed\t–\t–\t1.2 MB\t01890000-0000-7000-8000-000000000003\todd name.pdf: It is empty.",
+        "status\tdocument\tpages\tpassages\tsize\tid",
+        "ready\treport.pdf\t9\t27\t1.2 MB\t01890000-0000-7000-8000-000000000001",
+        "extracting 16 %\tnew.pdf\t9\t–\t1.2 MB\t01890000-0000-7000-8000-000000000002",
+        "failed\todd name.pdf: It is empty.\t–\t–\t1.2 MB\t01890000-0000-7000-8000-000000000003",
     ]
 
 
@@ -265,6 +265,14 @@ def test_narrow_terminal_breaks_an_answer_between_words(shell: Any, server: Any)
     answer = terminal.screen.replace("\r", "").split("\n\n")[0]
     assert answer.replace("\n", " ").replace("  ", " ") == words
     assert all(len(line) <= 40 for line in answer.splitlines())
+
+
+def test_narrow_terminal_leaves_columns_out_and_keeps_names_whole(shell: Any, server: Any) -> None:
+    _hold(server, _document("a-name-of-23-letters.pdf", 1))
+    terminal = Terminal(shell, "status")
+    assert terminal.code() == 0
+    assert "passages" not in terminal.screen
+    assert "a-name-of-23-letters.pdf" in terminal.screen
 
 
 def test_ctrl_c_while_following_ends_at_once_without_a_traceback(shell: Any, server: Any) -> None:

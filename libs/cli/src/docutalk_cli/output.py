@@ -15,6 +15,11 @@ from rich.text import Text
 _STATUS_STYLES = {"ready": "green", "failed": "red", "cancelled": "yellow", "queued": "dim"}
 
 
+_GAP = 2
+# What a filename or a sentence needs to be read with comfort.
+_ROOM = 44
+
+
 class Exit(IntEnum):
     """The exit codes of every command."""
 
@@ -72,26 +77,40 @@ class Output:
         self.err.print(Text.assemble(("Error: ", "red"), text), soft_wrap=not self.err.is_terminal)
 
     def table(
-        self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, numeric: Iterable[str] = (), wide: str
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str | Text]],
+        *,
+        wide: str,
+        numeric: Iterable[str] = (),
+        optional: Sequence[str] = (),
     ) -> None:
-        """A table. The column `wide` gives way when the terminal is narrow."""
+        """A table. On a narrow terminal the `optional` columns are left out, the first one first, until `wide` has room."""
         if not self.out.is_terminal:
             self.raw("\t".join(columns) + "\n")
             for row in rows:
                 self.raw("\t".join(_one_line(str(cell)) for cell in row) + "\n")
             return
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+        cells = [dict(zip(columns, (Text(c) if isinstance(c, str) else c for c in row), strict=True)) for row in rows]
+        shown = self._fitting(columns, cells, wide, optional)
+        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold", pad_edge=False)
         numbers = set(numeric)
-        for name in columns:
-            table.add_column(
-                name,
-                justify="right" if name in numbers else "left",
-                overflow="fold" if name == wide else "ellipsis",
-                no_wrap=name != wide,
-            )
-        for row in rows:
-            table.add_row(*row)
+        for name in shown:
+            table.add_column(name, justify="right" if name in numbers else "left", overflow="fold", no_wrap=name != wide)
+        for line in cells:
+            table.add_row(*(line[name] for name in shown))
         self.out.print(table)
+
+    def _fitting(
+        self, columns: Sequence[str], cells: Sequence[Mapping[str, Text]], wide: str, optional: Sequence[str]
+    ) -> list[str]:
+        widths = {name: max([len(name), *(line[name].cell_len for line in cells)]) + _GAP for name in columns}
+        shown = list(columns)
+        for name in optional:
+            if self.out.width - sum(widths[other] for other in shown if other != wide) >= min(_ROOM, widths[wide]):
+                break
+            shown.remove(name)
+        return shown
 
 
 def status_text(status: str) -> Text:

@@ -43,7 +43,8 @@ def list_letters(
         if as_json:
             output.json({"dead_letters": found})
         elif found or not output.interactive:
-            output.table(_COLUMNS, (_row(letter) for letter in found), numeric=("seq", "tries"), wide="reason")
+            rows = [_row(letter) for letter in found]
+            output.table(_COLUMNS, rows, wide="reason", numeric=("seq", "tries"), optional=("failed at", "tries", "code"))
         else:
             output.line("There are no dead letters.")
         return Exit.OK

@@ -11,7 +11,9 @@ from docutalk_cli.client import Json, document_of, every
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
 from docutalk_cli.output import Exit, Output, status_text
 
-_COLUMNS = ("status", "pages", "passages", "size", "id", "document")
+_COLUMNS = ("status", "document", "pages", "passages", "size", "id")
+_NUMERIC = ("pages", "passages", "size")
+_OPTIONAL = ("id", "size", "passages")
 
 
 def status(
@@ -35,7 +37,13 @@ def status(
         if as_json:
             output.json({"documents": found})
         elif found or not output.interactive:
-            output.table(_COLUMNS, (_row(document) for document in found), numeric=("pages", "passages", "size"), wide="document")
+            output.table(
+                _COLUMNS,
+                [_row(document) for document in found],
+                wide="document",
+                numeric=_NUMERIC,
+                optional=("id", "size", "passages"),
+            )
         else:
             output.line("There are no documents yet. Add some: docutalk upload FILES")
         return Exit.FAILED if documents and any(d["status"] == "failed" for d in found) else Exit.OK
@@ -52,11 +60,11 @@ def _row(document: Json) -> list[str | Text]:
         state.append(f" {document['progress']['percent']} %")
     return [
         state,
+        name,
         _number(document["page_count"]),
         _number(document["chunk_count"]),
         size_text(document["size"]),
         document["id"],
-        name,
     ]
 
 
