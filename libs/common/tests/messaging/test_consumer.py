@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from typing import Any
@@ -48,7 +49,7 @@ class Record:
     @property
     def pauses(self) -> list[float]:
         times = [at for _, _, at in self.calls]
-        return [after - before for before, after in zip(times, times[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(times)]
 
 
 def failing(error: Exception) -> Any:

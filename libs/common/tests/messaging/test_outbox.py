@@ -16,7 +16,7 @@ from docutalk_common.db import Cause
 from docutalk_common.messaging import event_log
 from docutalk_common.messaging.outbox import OutboxRelay
 from docutalk_common.process import cancel_all, wait_until
-from docutalk_common.testing.playground import CatchBall, Playground, thrown
+from docutalk_common.testing.playground import BallThrown, CatchBall, Playground, thrown
 from docutalk_local.testing import TestStack
 
 
@@ -49,13 +49,17 @@ class Unwell(Exception):
     """Ends a transaction."""
 
 
+async def _emit_and_fail(playground: Playground, ball: BallThrown) -> None:
+    async with playground.db.transaction(Cause.new()) as transaction:
+        transaction.emit(ball)
+        raise Unwell
+
+
 async def test_rolled_back_transaction_emits_nothing(playground: Playground) -> None:
     ball = thrown()
     async with relaying(playground):
         with pytest.raises(Unwell):
-            async with playground.db.transaction(Cause.new()) as transaction:
-                transaction.emit(ball)
-                raise Unwell
+            await _emit_and_fail(playground, ball)
         committed = thrown(workspace=ball.workspace_id)
         await playground.emit(committed)
         await emptied(playground)

@@ -50,6 +50,7 @@ class MessageBroker:
         db: Database | None,
         dependencies: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
         on_fatal: Callable[[str], None] | None = None,
+        watch_seconds: float = WATCH_SECONDS,
     ) -> None:
         self.service = service
         self._db = db
@@ -57,6 +58,7 @@ class MessageBroker:
         if db is not None:
             self._dependencies.setdefault("postgres", db.ping)
         self._on_fatal = on_fatal or log.error
+        self._watch_seconds = watch_seconds
         self._stopping = asyncio.Event()
         self._durables: dict[str, Durable] = {}
         self._tasks: list[asyncio.Task[Any]] = []
@@ -215,7 +217,7 @@ class MessageBroker:
                     break  # the connection mends itself
                 telemetry.QUEUE_PENDING.labels(entry.name).set(info.num_pending or 0)
                 telemetry.QUEUE_IN_FLIGHT.labels(entry.name).set(info.num_ack_pending or 0)
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(self._watch_seconds)
 
     async def _closed(self) -> None:
         if not self._stopping.is_set():

@@ -1,0 +1,66 @@
+"""Reading a stream by filter and sequence on the real server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from docutalk_common.messaging import event_log
+from docutalk_common.testing.playground import BallThrown, Playground, thrown
+
+ANY = "evt.playground.v1.ball.thrown"
+
+
+async def throw(playground: Playground, count: int) -> list[BallThrown]:
+    """That many balls in one workspace, with those of a stranger between them."""
+    workspace = uuid4()
+    balls = [thrown(n, workspace=workspace) for n in range(count)]
+    for ball in balls:
+        await playground.send(ball)
+        await playground.send(thrown(-1))
+    return balls
+
+
+async def test_messages_of_a_filter_come_in_order_with_sequence_and_time(playground: Playground) -> None:
+    balls = await throw(playground, 5)
+    found = await event_log.read(playground.nc, "EVENTS", f"{ANY}.{balls[0].workspace_id}.*")
+    assert [item.subject for item in found] == [ball.subject() for ball in balls]
+    assert [item.sequence for item in found] == sorted({item.sequence for item in found})
+    assert all(abs(datetime.now(UTC) - item.time) < timedelta(minutes=1) for item in found)
+    one = await event_log.read(playground.nc, "EVENTS", f"evt.*.*.*.*.*.{balls[2].ball_id}")
+    assert one == [found[2]]
+
+
+async def test_pages_join_without_gap_or_overlap(playground: Playground) -> None:
+    balls = await throw(playground, 7)
+    subject = f"{ANY}.{balls[0].workspace_id}.*"
+    whole = await event_log.read(playground.nc, "EVENTS", subject)
+    pages: list[event_log.Stored] = []
+    while page := await event_log.read(playground.nc, "EVENTS", subject, after=pages[-1].sequence if pages else 0, limit=3):
+        assert len(page) <= 3
+        pages += page
+    assert pages == whole
+    assert [item async for item in event_log.read_all(playground.nc, "EVENTS", subject)] == whole
+
+
+async def test_filter_that_nothing_matches_is_empty(playground: Playground) -> None:
+    assert await event_log.read(playground.nc, "EVENTS", f"{ANY}.{uuid4()}.*") == []
+    assert [item async for item in event_log.read_all(playground.nc, "EVENTS", f"{ANY}.{uuid4()}.*")] == []
+
+
+async def test_reading_after_the_end_is_empty(playground: Playground) -> None:
+    balls = await throw(playground, 1)
+    subject = f"{ANY}.{balls[0].workspace_id}.*"
+    (last,) = await event_log.read(playground.nc, "EVENTS", subject)
+    assert await event_log.read(playground.nc, "EVENTS", subject, after=last.sequence) == []
+    assert await event_log.read(playground.nc, "EVENTS", subject, after=last.sequence + 1_000_000) == []
+
+
+async def test_more_than_one_batch_is_read_whole(playground: Playground) -> None:
+    workspace = uuid4()
+    for n in range(1100):
+        ball = thrown(n, workspace=workspace)
+        await playground.nc.publish(ball.subject(), b"{}")
+    await playground.send(thrown(1100, workspace=workspace))
+    found = [item async for item in event_log.read_all(playground.nc, "EVENTS", f"{ANY}.{workspace}.*")]
+    assert len(found) == 1101
