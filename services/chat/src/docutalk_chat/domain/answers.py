@@ -13,7 +13,7 @@ from docutalk_common.errors import DocuTalkError
 
 CONTEXT_MESSAGES = 10
 """How many messages of a session a model sees, oldest first. The question just posted is the last of them."""
-PASSAGES = 8
+PASSAGES = 10
 """How many passages an answer is made from."""
 TITLE_CHARACTERS = 80
 LONGEST_ANSWER = 16_000

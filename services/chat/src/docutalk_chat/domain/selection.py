@@ -25,12 +25,17 @@ _TYPICAL_WORDS = 20
 _LENGTH_PENALTY = 0.25
 """A span much longer than `_TYPICAL_WORDS` holds more of any question's words by chance: as b in BM25."""
 _SPAN_WEIGHT = {SpanKind.SENTENCE: 1.0, SpanKind.ROW: 1.0, SpanKind.LINE: 0.75}
-_LEXICAL, _COSINE, _RANK = 0.55, 0.35, 0.10
+_LEXICAL, _COSINE, _PASSAGE = 0.45, 0.35, 0.20
+_ROW_BASE, _ROW_LABEL = 0.6, 0.6
+_OTHER_DOCUMENT = 0.7
 _REDUNDANCY = 0.5
-_AGAINST_BEST = 0.72
+_AGAINST_BEST = 0.74
 """A further span must score at least this share of the best one."""
 _LEAST_LEXICAL = 0.34
-_LEAST_COSINE = 0.55
+_LEAST_COSINE = 0.45
+_LEAST_MEANING = 0.35
+"""Cosine of the question with the nearest passage. Of what no document speaks about, the nearest came to .33 at most."""
+_SURE_LEXICAL = 0.6
 _INSTRUCTIONS = frozenset(
     tokens(
         "please answer state question use using base based judgment provide provided response explain tell show list find give"
@@ -44,6 +49,14 @@ _ASKS_FIGURE = re.compile(
 )
 
 
+_ASKS_REASON = re.compile(r"\bwhy\b|\b(?:drove|drives?|driven|caused?|reasons?|explains?|led to)\b", re.IGNORECASE)
+_GIVES_REASON = re.compile(
+    r"\b(?:due to|because|driven by|as a result|attributable|reflect(?:s|ed|ing)|caused by|owing to|result(?:s|ed|ing) from"
+    r"|thanks to)\b",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A span of a source that might be part of an answer. `lexical` is within 0…1."""
@@ -53,6 +66,10 @@ class Candidate:
     text: str
     words: frozenset[str]
     lexical: float
+    asked: int
+    """How many of the question's words the span says itself."""
+    named: bool
+    """False when the question names another document than this span's, as by a company."""
 
     @property
     def spoken(self) -> str:
@@ -72,17 +89,25 @@ def candidates(question: str, sources: Sequence[Source]) -> list[Candidate]:
         name = "".join(filter(str.isalnum, PurePosixPath(passage.filename).stem.lower()))
         # `AMERICANEXPRESS_2022_10K.pdf` is about the American Express of the question, and each of its rows is.
         document = frozenset(word for word in asked if len(word) >= 4 and word in name)
+        before = ""
         for span in spans(passage.text):
             text = passage.text[span.start : span.end]
+            # A sentence often speaks of what the one before it named.
+            above = f"{span.context} {before}" if span.kind is SpanKind.SENTENCE else span.context
+            before = text
             place = (passage.document_id, passage.page, passage.start + span.end)
             if place in seen or len(text) < 3:
                 continue
             seen.add(place)
-            found.append((source, span, text, frozenset(tokens(text)), frozenset(tokens(span.context)), document))
+            found.append((source, span, text, frozenset(tokens(text)), frozenset(tokens(above)), document))
     rarity = Rarity([words | context | document for _, _, _, words, context, document in found])
     # Damped: the passages were found by the question's words, so that its most telling ones are common among them.
     weights = {word: 1 + _RARITY * rarity(word) for word in asked}
     whole = sum(weights.values()) or 1.0
+    # Of the question's words in a file's name only those tell documents apart that are no year.
+    named = {source.number: sum(not is_figure(word) for word in document) for source, _, _, _, _, document in found}
+    most_named = max(named.values(), default=0)
+    wants_reason = _ASKS_REASON.search(question) is not None
     wants_figure = _ASKS_FIGURE.search(question) is not None
     result = []
     for source, span, text, words, context, document in found:
@@ -92,9 +117,17 @@ def candidates(question: str, sources: Sequence[Source]) -> list[Candidate]:
         )
         score = score / whole * _SPAN_WEIGHT[span.kind]
         score /= 1 + _LENGTH_PENALTY * max(len(words) / _TYPICAL_WORDS - 1, 0)
+        if span.kind is SpanKind.ROW:
+            label = [word for word in words if not is_figure(word)]
+            told = sum(word in weights for word in label) / len(label) if label else 0.0
+            # `Total current liabilities` is what was asked for, `Total current assets` is not.
+            score *= _ROW_BASE + _ROW_LABEL * told
+        if wants_reason and _GIVES_REASON.search(text):
+            score *= 1.4
         if wants_figure and not any(is_figure(word) for word in words):
             score *= 0.7
-        result.append(Candidate(source, span, text, words, score))
+        asked_here = len(words & weights.keys() - document)
+        result.append(Candidate(source, span, text, words, score, asked_here, named[source.number] == most_named))
     result.sort(key=lambda candidate: (-candidate.lexical, candidate.source.number, candidate.span.start))
     return result[:MOST_COMPARED]
 
@@ -107,14 +140,25 @@ def select(found: Sequence[Candidate], cosines: Sequence[float] | None = None, *
     if not found:
         return []
     scores = [
-        _LEXICAL * candidate.lexical
-        + (_COSINE * (cosines[index] if cosines is not None else candidate.lexical))
-        + _RANK / candidate.source.number
+        (
+            _LEXICAL * candidate.lexical
+            + _COSINE * (cosines[index] if cosines is not None else candidate.lexical)
+            + _PASSAGE * candidate.source.passage.score
+        )
+        * (1 if candidate.named else _OTHER_DOCUMENT)
         for index, candidate in enumerate(found)
     ]
 
+    meanings = [meaning for one in found if (meaning := one.source.passage.scores.semantic) is not None]
+    least = _SURE_LEXICAL if meanings and max(meanings) < _LEAST_MEANING else _LEAST_LEXICAL
+
     def supports(index: int) -> bool:
-        return found[index].lexical >= _LEAST_LEXICAL or (cosines is not None and cosines[index] >= _LEAST_COSINE)
+        candidate = found[index]
+        if candidate.span.kind is not SpanKind.SENTENCE and not candidate.asked:
+            # All rows of a table are alike in their context; only its own label makes a row the one that was asked for.
+            return False
+        near = cosines is not None and cosines[index] >= _LEAST_COSINE and least == _LEAST_LEXICAL
+        return candidate.lexical >= least or near
 
     open_ = [index for index in range(len(found)) if supports(index)]
     chosen: list[int] = []
