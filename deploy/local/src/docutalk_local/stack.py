@@ -62,7 +62,7 @@ class Options:
 
     port: int = 8000
     host: str = "127.0.0.1"
-    admin_email: str = "admin@docutalk.internal"
+    admin_email: str = "admin@example.com"
     admin_password: str | None = None
     """For an account that doesn't exist yet. None: made at random and kept in the state folder."""
     services: tuple[ServiceName, ...] = SERVICES

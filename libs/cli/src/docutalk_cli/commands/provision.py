@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 
+import asyncpg
 import typer
+from docutalk_common.errors import DocuTalkError
 from docutalk_common.messaging.streams import SERVICES
 from docutalk_common.messaging.topology import TopologyDrift
 from docutalk_common.provisioning_job import SettingsMissing, provision_from
+from minio.error import MinioException
+from nats.errors import Error as NatsError
+from urllib3.exceptions import HTTPError
 
 
 def provision(
@@ -29,5 +34,8 @@ def provision(
         raise typer.Exit(1) from None
     except TopologyDrift as drift:
         typer.echo(f"{drift}\nRun with --update to change the server.", err=True)
+        raise typer.Exit(1) from None
+    except (asyncpg.PostgresError, DocuTalkError, NatsError, MinioException, HTTPError, OSError) as error:
+        typer.echo(f"A server could not be made ready: {type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo("PostgreSQL, NATS and object storage are ready for: " + ", ".join(SERVICES))
