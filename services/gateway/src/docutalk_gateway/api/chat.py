@@ -49,7 +49,6 @@ async def post_chat(
     request: Request,
     access: Reader,
     body: shapes.ChatRequest,
-    accept: Annotated[str, Header()] = "application/json",
     last_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> Response:
     """Asks the documents. The answer goes on being made when the client leaves: with the same `Idempotency-Key` it can be
@@ -69,7 +68,7 @@ async def post_chat(
         idempotency_key=key_of(request),
         fingerprint=gateway.fingerprint(body.model_dump_json().encode()),
     )
-    if _prefers_stream(accept):
+    if _prefers_stream(request.headers.get("accept", "")):
         return _stream(access, posted, after=last_event_id(last_id))
     answer = await _whole_answer(_frames(access, posted, after=None))
     return JSONResponse(shapes.ChatAnswer.of(answer).model_dump(mode="json"))

@@ -62,7 +62,8 @@ async def follow_answer(
         news = time.monotonic()
         for item in await _with_missing(nc, subject, stored, expected, last):
             frame = Frame.model_validate_json(item.data)
-            if expected is not None and frame.index < expected:
+            # A `start` counts anew: after a restart of the message server the indexes begin at 0 again.
+            if expected is not None and frame.index < expected and frame.kind is not FrameKind.START:
                 continue
             expected, last = frame.index + 1, item.sequence
             yield AnswerFrame(item.sequence, frame)

@@ -1,0 +1,389 @@
+"""The gateway on the real servers, people who use it, and small stand-ins for the services behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from docutalk_common.contracts import chat, embed, ingest
+from docutalk_common.contracts.chat import Frame, FrameKind
+from docutalk_common.contracts.envelope import uuid7
+from docutalk_common.contracts.gateway import MessagePosted
+from docutalk_common.contracts.ingest import DocumentStatus
+from docutalk_common.db import Cause, Database
+from docutalk_common.errors import NotFound
+from docutalk_common.messaging.broker import MessageBroker
+from docutalk_common.messaging.consumer import Delivery
+from docutalk_common.messaging.streams import TOKENS, ServiceName
+from docutalk_common.settings import ServiceSettings
+from docutalk_common.storage import ObjectStorage
+from docutalk_gateway.app import serve
+from docutalk_gateway.settings import GatewaySettings
+from docutalk_local.testing import TestStack
+
+ADMIN = ("admin@docutalk.local", "correct horse battery staple")
+PASSWORD = "a long enough password"
+
+
+def environment_of(stack: TestStack, service: ServiceName) -> dict[str, Any]:
+    """The settings' fields of a service."""
+    return {name.removeprefix("DOCUTALK_").lower(): value for name, value in stack.service_environment(service).items()}
+
+
+@pytest.fixture(scope="session")
+def settings_for(stack: TestStack) -> Callable[..., GatewaySettings]:
+    """Settings of a gateway on the test servers, with changes."""
+
+    def make(**changes: Any) -> GatewaySettings:
+        given: dict[str, Any] = {
+            "port": 0,
+            "jwt_secret": "test " * 8,
+            "admin_email": ADMIN[0],
+            "admin_password": ADMIN[1],
+            "open_registration": True,
+            "max_upload_bytes": 8 << 20,
+        }
+        return GatewaySettings(**{**environment_of(stack, "gateway"), **given, **changes})
+
+    return make
+
+
+@dataclass
+class Person:
+    """Somebody signed in, with a client whose paths begin at the API's root."""
+
+    http: httpx.AsyncClient
+    id: UUID
+    email: str
+    workspace: UUID
+    refresh_token: str
+
+    @property
+    def documents(self) -> str:
+        """The path of this person's documents."""
+        return f"/api/v1/workspaces/{self.workspace}/documents"
+
+    async def upload(self, *files: tuple[str, bytes], headers: dict[str, str] | None = None) -> httpx.Response:
+        """Uploads files in one request."""
+        parts = [("file", (name, data, "application/octet-stream")) for name, data in files]
+        return await self.http.post(self.documents, files=parts, headers=headers)
+
+
+@dataclass
+class RunningGateway:
+    """A gateway over HTTP, and its database to look into."""
+
+    url: str
+    settings: GatewaySettings
+    db: Database
+    storage: ObjectStorage
+    clients: contextlib.AsyncExitStack
+
+    async def client(self) -> httpx.AsyncClient:
+        """A client of its own, closed with the gateway."""
+        return await self.clients.enter_async_context(httpx.AsyncClient(base_url=self.url, timeout=30))
+
+    async def sign_in(self, email: str, password: str = PASSWORD) -> Person:
+        """Signs in."""
+        http = await self.client()
+        tokens = (await http.post("/api/v1/auth/login", json={"email": email, "password": password})).raise_for_status().json()
+        http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        me = (await http.get("/api/v1/users/me")).raise_for_status().json()
+        return Person(http, UUID(me["id"]), email, UUID(me["default_workspace_id"]), tokens["refresh_token"])
+
+    async def person(self) -> Person:
+        """Somebody new, with an empty workspace."""
+        email = f"{uuid4().hex}@example.com"
+        http = await self.client()
+        answer = await http.post("/api/v1/auth/register", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 201, answer.text
+        return await self.sign_in(email)
+
+
+@contextlib.asynccontextmanager
+async def run_gateway(settings: GatewaySettings) -> AsyncIterator[RunningGateway]:
+    """Starts a gateway in this process."""
+    db = Database(settings.postgres_dsn.get_secret_value(), schema="gateway", pool_size=2)
+    storage = ObjectStorage(settings, threads=4)
+    try:
+        async with contextlib.AsyncExitStack() as clients, serve(settings) as port:
+            async with contextlib.AsyncExitStack() as closing:
+                yield RunningGateway(f"http://127.0.0.1:{port}", settings, db, storage, closing)
+            await clients.aclose()
+    finally:
+        await db.close()
+        storage.close()
+
+
+@pytest.fixture(scope="session")
+async def gateway(settings_for: Callable[..., GatewaySettings]) -> AsyncIterator[RunningGateway]:
+    """One gateway for all tests that don't need another."""
+    async with run_gateway(settings_for()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway_with(settings_for: Callable[..., GatewaySettings]) -> Callable[..., Any]:
+    """A gateway with other settings: `async with gateway_with(open_registration=False) as other`."""
+    return lambda **changes: run_gateway(settings_for(**changes))
+
+
+@pytest.fixture
+async def person(gateway: RunningGateway) -> Person:
+    """Somebody new."""
+    return await gateway.person()
+
+
+# Stand-ins -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Ingest:
+    """Knows the documents that a test puts in."""
+
+    documents: dict[UUID, ingest.Document] = field(default_factory=dict)
+    pages: dict[tuple[UUID, int], str] = field(default_factory=dict)
+    deleted: set[UUID] = field(default_factory=set)
+
+    def put(self, workspace_id: UUID, document_id: UUID, **fields: Any) -> ingest.Document:
+        """Registers a document."""
+        now = datetime.now(UTC)
+        given: dict[str, Any] = {
+            "filename": "a.txt",
+            "content_type": "text/plain",
+            "size": 1,
+            "sha256": "0" * 64,
+            "object_key": "k",
+            "status": DocumentStatus.READY,
+            "created_at": now,
+            "updated_at": now,
+        }
+        document = ingest.Document(document_id=document_id, workspace_id=workspace_id, **{**given, **fields})
+        self.documents[document_id] = document
+        return document
+
+    def _find(self, workspace_id: UUID, document_id: UUID) -> ingest.Document:
+        document = self.documents.get(document_id)
+        if document is None or document.workspace_id != workspace_id:
+            raise NotFound("there is no such document")
+        return document
+
+    async def get(self, request: ingest.GetDocument, _cause: Cause) -> ingest.Document:
+        return self._find(request.workspace_id, request.document_id)
+
+    async def delete(self, request: ingest.DeleteDocument, _cause: Cause) -> ingest.DocumentRemoved:
+        self._find(request.workspace_id, request.document_id)
+        del self.documents[request.document_id]
+        self.deleted.add(request.document_id)
+        return ingest.DocumentRemoved(document_id=request.document_id)
+
+    async def list(self, request: ingest.ListDocuments, _cause: Cause) -> ingest.DocumentList:
+        mine = [
+            document
+            for document in self.documents.values()
+            if document.workspace_id == request.workspace_id
+            and request.status in {None, document.status}
+            and (request.q or "").casefold() in document.filename.casefold()
+        ]
+        mine.sort(key=lambda document: document.document_id, reverse=True)
+        start = (request.page - 1) * request.per_page
+        known = [i for i in request.pending_ids if i in self.documents or i in self.deleted]
+        return ingest.DocumentList(items=mine[start : start + request.per_page], total=len(mine), known_ids=known)
+
+    async def get_pages(self, request: ingest.GetPages, _cause: Cause) -> ingest.Pages:
+        found = []
+        for ref in request.pages:
+            text = self.pages.get((ref.document_id, ref.number))
+            document = self.documents.get(ref.document_id)
+            if text is not None and document is not None and document.workspace_id == request.workspace_id:
+                piece = text[ref.start : ref.end]
+                found.append(
+                    ingest.Page(
+                        document_id=ref.document_id, number=ref.number, label=str(ref.number), text=piece, start=ref.start
+                    )
+                )
+        return ingest.Pages(pages=found)
+
+
+@dataclass
+class Embed:
+    """Answers every search with what a test puts in, and keeps the questions."""
+
+    passages: list[embed.Passage] = field(default_factory=list)
+    asked: list[embed.SearchPassages] = field(default_factory=list)
+
+    async def search(self, request: embed.SearchPassages, _cause: Cause) -> embed.PassagesFound:
+        self.asked.append(request)
+        return embed.PassagesFound(passages=self.passages[: request.limit], took_ms=1.0)
+
+
+@dataclass
+class Chat:
+    """Answers messages by a script: the words of a test, or an error."""
+
+    broker: MessageBroker | None = None
+    words: list[str] = field(default_factory=lambda: ["It ", "is ", "so ", "[1]."])
+    error: tuple[str, str] | None = None
+    silent: bool = False
+    hold: asyncio.Event | None = None
+    sessions: dict[UUID, tuple[UUID, UUID]] = field(default_factory=dict)
+    posted: list[MessagePosted] = field(default_factory=list)
+    answers: dict[UUID, chat.AnswerState] = field(default_factory=dict)
+
+    async def open(self, request: chat.OpenSession, _cause: Cause) -> chat.SessionOpened:
+        if request.session_id is None:
+            session_id = uuid7()
+            self.sessions[session_id] = (request.workspace_id, request.user_id)
+            return chat.SessionOpened(session_id=session_id)
+        if self.sessions.get(request.session_id) != (request.workspace_id, request.user_id):
+            raise NotFound("There is no such session.")
+        return chat.SessionOpened(session_id=request.session_id)
+
+    async def get_answer(self, request: chat.GetAnswer, _cause: Cause) -> chat.AnswerState:
+        if request.answer_id not in self.answers:
+            raise NotFound("there is no such answer")
+        return self.answers[request.answer_id]
+
+    def _mine(self, workspace_id: UUID, user_id: UUID, session_id: UUID) -> None:
+        if self.sessions.get(session_id) != (workspace_id, user_id):
+            raise NotFound("There is no such session.")
+
+    async def list_sessions(self, request: chat.ListSessions, _cause: Cause) -> chat.SessionList:
+        now = datetime.now(UTC)
+        mine = [key for key, value in self.sessions.items() if value == (request.workspace_id, request.user_id)]
+        items = [chat.Session(session_id=key, title="A question", created_at=now, updated_at=now) for key in mine]
+        return chat.SessionList(items=items, total=len(items))
+
+    async def list_messages(self, request: chat.ListMessages, _cause: Cause) -> chat.MessageList:
+        self._mine(request.workspace_id, request.user_id, request.session_id)
+        now = datetime.now(UTC)
+        turns = [posted for posted in self.posted if posted.session_id == request.session_id]
+        return chat.MessageList(
+            items=[chat.SessionMessage(message_id=p.message_id, role="user", text=p.text, created_at=now) for p in turns]
+        )
+
+    async def delete_session(self, request: chat.DeleteSession, _cause: Cause) -> chat.SessionDeleted:
+        self._mine(request.workspace_id, request.user_id, request.session_id)
+        del self.sessions[request.session_id]
+        return chat.SessionDeleted(session_id=request.session_id)
+
+    def citation(self) -> chat.Citation:
+        """The one citation of every answer."""
+        return chat.Citation(marker=1, document_id=UUID(int=7), filename="a.pdf", page=3, start=5, end=9, quote="true")
+
+    async def answer(self, posted: MessagePosted, _delivery: Delivery) -> None:
+        self.posted.append(posted)
+        answer = chat.Answer(
+            answer_id=posted.answer_id,
+            session_id=posted.session_id,
+            message_id=posted.message_id,
+            response="".join(self.words),
+            supported=True,
+            citations=[self.citation()],
+            created_at=datetime.now(UTC),
+        )
+        frames: list[dict[str, Any]] = [{"kind": FrameKind.START, "session_id": posted.session_id}]
+        if self.error is not None:
+            frames.append({"kind": FrameKind.ERROR, "code": self.error[0], "reason": self.error[1]})
+        else:
+            frames += [{"kind": FrameKind.DELTA, "text": word} for word in self.words]
+            frames.append({"kind": FrameKind.CITATION, "citation": self.citation()})
+            frames.append({"kind": FrameKind.DONE, "answer": answer})
+        for index, fields in enumerate(frames):
+            if fields["kind"] is FrameKind.DONE:
+                if self.hold is not None:
+                    await self.hold.wait()
+                self.answers[posted.answer_id] = chat.AnswerState(answer=answer)
+            if not self.silent:
+                await self.send(posted, Frame(answer_id=posted.answer_id, index=index, **fields))
+
+    async def send(self, posted: MessagePosted, frame: Frame) -> None:
+        """Publishes a frame."""
+        assert self.broker is not None
+        subject = f"tok.{posted.workspace_id}.{posted.answer_id}"
+        await self.broker.js.publish(subject, frame.model_dump_json().encode(), stream=TOKENS)
+
+
+@contextlib.asynccontextmanager
+async def _running(broker: MessageBroker) -> AsyncIterator[None]:
+    await broker.start()
+    try:
+        yield
+    finally:
+        await broker.stop(grace=1)
+
+
+def _broker(stack: TestStack, service: ServiceName) -> MessageBroker:
+    return MessageBroker(ServiceSettings(**environment_of(stack, service)), service=service, db=None)
+
+
+@pytest.fixture
+async def ingest_service(stack: TestStack) -> AsyncIterator[Ingest]:
+    """A stand-in for ingest."""
+    service, broker = Ingest(), _broker(stack, "ingest")
+    broker.answer("rpc.ingest.v1.document.get", service.get)
+    broker.answer("rpc.ingest.v1.document.list", service.list)
+    broker.answer("rpc.ingest.v1.document.delete", service.delete)
+    broker.answer("rpc.ingest.v1.page.get", service.get_pages)
+    async with _running(broker):
+        yield service
+
+
+@pytest.fixture
+async def embed_service(stack: TestStack) -> AsyncIterator[Embed]:
+    """A stand-in for embed."""
+    service, broker = Embed(), _broker(stack, "embed")
+    broker.answer("rpc.embed.v1.passage.search", service.search)
+    async with _running(broker):
+        yield service
+
+
+@pytest.fixture
+async def chat_service(stack: TestStack) -> AsyncIterator[Chat]:
+    """A stand-in for chat."""
+    broker = _broker(stack, "chat")
+    service = Chat(broker)
+    broker.answer("rpc.chat.v1.session.open", service.open)
+    broker.answer("rpc.chat.v1.session.list", service.list_sessions)
+    broker.answer("rpc.chat.v1.session.delete", service.delete_session)
+    broker.answer("rpc.chat.v1.message.list", service.list_messages)
+    broker.answer("rpc.chat.v1.answer.get", service.get_answer)
+    broker.consume("chat-message-posted", service.answer)
+    async with _running(broker):
+        yield service
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A server-sent event as a client reads it."""
+
+    id: int | None
+    event: str
+    data: Any
+
+
+@pytest.fixture(scope="session")
+def read_events() -> Callable[..., AsyncIterator[Sent]]:
+    """Reads the events of a streaming response."""
+
+    async def read(response: httpx.Response) -> AsyncIterator[Sent]:
+        fields: dict[str, str] = {}
+        async for line in response.aiter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+            elif "event" in fields:
+                yield Sent(int(fields["id"]) if "id" in fields else None, fields["event"], json.loads(fields["data"]))
+                fields = {}
+            else:
+                fields = {}
+
+    return read
