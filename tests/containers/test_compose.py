@@ -41,7 +41,8 @@ def example() -> dict[str, tuple[str, bool]]:
 
 def environment(container: str) -> dict[str, str]:
     """What a container is given, as written in compose.yaml."""
-    return CONTAINERS[container].get("environment", {})
+    given: dict[str, str] = CONTAINERS[container].get("environment", {})
+    return given
 
 
 def test_there_is_a_container_for_every_service_and_server_and_the_job() -> None:
