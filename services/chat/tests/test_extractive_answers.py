@@ -138,6 +138,16 @@ async def test_pages_that_cannot_be_read_fail_the_answer_with_a_reason(stack: Te
     assert frames[-1].code == "pages_unavailable"
 
 
+async def test_question_with_characters_that_cannot_be_stored_is_answered(
+    stack: TestStack, documents: Documents, person: Person
+) -> None:
+    documents.add(BALANCE_SHEET, filename="NETFLIX_2017_10K.pdf")
+    async with running_chat(stack):
+        _, frames = await person.ask(await person.open_session(), "\0" + QUESTION, selected_text="\0")
+    assert frames[-1].answer is not None
+    assert frames[-1].answer.supported
+
+
 async def test_filter_by_documents_reaches_the_search(stack: TestStack, documents: Documents, person: Person) -> None:
     passage = documents.add(BALANCE_SHEET)
     async with running_chat(stack):

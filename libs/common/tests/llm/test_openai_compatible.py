@@ -39,6 +39,12 @@ async def test_answer_arrives_piece_by_piece(server: ScriptedModel, model: Langu
     assert server.requests[0].authorization == "Bearer secret"
 
 
+async def test_characters_that_cannot_be_stored_are_taken_out(server: ScriptedModel, model: LanguageModel) -> None:
+    server.script(Reply(["a\0b", "\ud83d", "🍎é", "\0"]))
+    async with model.stream(HELLO) as texts:
+        assert [text async for text in texts] == ["ab", "\ufffd", "🍎é"]
+
+
 async def test_first_piece_is_there_before_the_last_is_made(server: ScriptedModel, model: LanguageModel) -> None:
     server.script(Reply(["a", "b"], delay=30))
     async with asyncio.timeout(10), model.stream(HELLO) as texts:

@@ -58,8 +58,8 @@ class OpenAICompatibleModel:
         with self._errors(interrupted=True):
             async for chunk in stream:
                 for choice in chunk.choices[:1]:
-                    if choice.delta.content:
-                        yield choice.delta.content
+                    if text := _storable(choice.delta.content or ""):
+                        yield text
                     finished = finished or choice.finish_reason is not None
         if not finished:
             # A proxy that dies closes the stream as if it were complete; only the finish reason tells.
@@ -103,6 +103,13 @@ class OpenAICompatibleModel:
             # An error inside the stream, or a stream that is no JSON.
             code = "model_interrupted" if interrupted else "model_unavailable"
             raise ModelError(code, f"The language model at {host} answered with something that is no answer.") from error
+
+
+def _storable(text: str) -> str:
+    """Without NUL, which PostgreSQL refuses, and without halves of surrogate pairs, which UTF-8 cannot say."""
+    if text.isascii():
+        return text.replace("\0", "")
+    return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _as_param(message: ModelMessage) -> ChatCompletionMessageParam:

@@ -85,6 +85,11 @@ class Answerer(Protocol):
         ...
 
 
+def without_nul(text: str) -> str:
+    """PostgreSQL keeps every character but this one."""
+    return text.replace("\0", "\ufffd")
+
+
 def title_of(text: str) -> str:
     """A session's title: the beginning of its first message, on one line."""
     line = " ".join(text.split())
