@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nats.js.api import StreamConfig
+from nats.js.api import RetentionPolicy, StreamConfig
 from pydantic.json_schema import models_json_schema
 
 from docutalk_common.contracts import chat, dead_letters, embed, gateway, ingest
@@ -54,10 +54,10 @@ def all_messages() -> list[type[Message]]:
 def matches(pattern: str, subject: str) -> bool:
     """Whether a NATS pattern covers a subject or a narrower pattern."""
     wanted, found = pattern.split("."), subject.split(".")
-    for position, token in enumerate(wanted):
-        if token == ">":
+    for position, part in enumerate(wanted):
+        if part == ">":
             return len(found) > position
-        if position >= len(found) or (token != "*" and token != found[position]):
+        if position >= len(found) or (part not in ("*", found[position])):
             return False
     return len(wanted) == len(found)
 
@@ -284,8 +284,8 @@ def page() -> str:
     lines = [
         "# Events, work and requests",
         "",
-        "Made by `python -m docutalk_common.asyncapi` from `messaging/streams.py` and the contracts; `asyncapi.json` beside it has",
-        "every field. Data flows forward: gateway → ingest → embed → chat.",
+        "Made by `python -m docutalk_common.asyncapi` from `messaging/streams.py` and the contracts; `asyncapi.json` beside it",
+        "has every field. Data flows forward: gateway → ingest → embed → chat.",
         "",
         "## Messages",
         "",
@@ -317,14 +317,15 @@ def _first(model: type[Contract]) -> str:
 
 def _row(stream: StreamConfig) -> str:
     subjects = ", ".join(f"`{subject}`" for subject in stream.subjects or [])
-    kept = f"{stream.max_age / 86400:g} days" if (stream.max_age or 0) >= 86400 else f"{(stream.max_age or 0) / 60:g} min"
+    age = stream.max_age or 0
+    kept = f"{age / 86400:g} days" if age >= 86400 else f"{age / 60:g} min"
+    if not age:
+        kept = "until taken" if stream.retention == RetentionPolicy.WORK_QUEUE else "until full"
     limits = [f"{(stream.max_bytes or 0) >> 20} MiB"]
     if stream.max_msgs_per_subject and stream.max_msgs_per_subject > 0:
         limits.append(f"{stream.max_msgs_per_subject} for each subject")
-    retention = (
-        f"{stream.retention.value if stream.retention else 'limits'}, {stream.storage.value if stream.storage else 'file'}"
-    )
-    return f"| {stream.name} | {subjects} | {retention} | {kept if stream.max_age else 'until taken'} | {', '.join(limits)} |"
+    retention = ", ".join(choice.value for choice in (stream.retention, stream.storage) if choice is not None)
+    return f"| {stream.name} | {subjects} | {retention} | {kept} | {', '.join(limits)} |"
 
 
 def rendered() -> dict[str, str]:
