@@ -58,7 +58,7 @@ class Highlight(Contract):
 
 
 class PassageScores(Contract):
-    """The parts of a score; None where the passage was not in that list. `semantic`: the cosine; `keyword`: the raw text score."""
+    """The parts of a score; None where the passage was not in that list. `semantic`: cosine; `keyword`: raw text score."""
 
     semantic: float | None = None
     keyword: float | None = None

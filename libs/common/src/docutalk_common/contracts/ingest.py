@@ -144,7 +144,7 @@ class Document(Contract):
 
 
 class ListDocuments(Contract):
-    """`rpc.ingest.v1.document.list` → `DocumentList`. `pending_ids` are uploads the gateway accepted and ingest may not know yet."""
+    """`rpc.ingest.v1.document.list` → `DocumentList`. `pending_ids`: accepted uploads that ingest may not know yet."""
 
     workspace_id: UUID
     status: DocumentStatus | None = None
