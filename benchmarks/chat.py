@@ -38,12 +38,12 @@ async def _first_line(http: httpx.AsyncClient, url: str, needle: str, **argument
     return first
 
 
-async def _turns(person: Person, model_url: str, turns: int) -> tuple[list[float], list[float], list[float]]:
+async def _turns(person: Person, model: ScriptedModel, turns: int) -> tuple[list[float], list[float], list[float]]:
     direct, chain, search = [], [], []
     body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
-    async with httpx.AsyncClient(timeout=60) as http:
+    async with httpx.AsyncClient(timeout=60, headers={"Authorization": f"Bearer {model.api_key}"}) as http:
         for _ in range(turns):
-            direct.append(await _first_line(http, f"{model_url}/chat/completions", '"content":', json=body))
+            direct.append(await _first_line(http, f"{model.base_url}/chat/completions", '"content":', json=body))
             started = time.perf_counter()
             await person.search(QUESTION, limit=8)
             search.append(time.perf_counter() - started)
@@ -67,14 +67,18 @@ async def _main(turns: int) -> None:
     async with ScriptedModel(default=Reply.text(ANSWER)) as model:
         with tempfile.TemporaryDirectory() as folder:
             os.chmod(folder, 0o755)
-            settings = {"DOCUTALK_LLM_BASE_URL": model.base_url, "DOCUTALK_LLM_MODEL": "scripted", "DOCUTALK_LLM_API_KEY": "none"}
+            settings = {
+                "DOCUTALK_LLM_BASE_URL": model.base_url,
+                "DOCUTALK_LLM_MODEL": "scripted",
+                "DOCUTALK_LLM_API_KEY": model.api_key,
+            }
             async with running_system(Path(folder) / "home", settings) as system:
                 accepted = await system.admin.upload(
                     [("wonders.pdf", make_pdf(["The lighthouse of Alexandria was 103 metres high."]))]
                 )
                 await system.admin.until_final([accepted[0]["id"]], seconds=60)
-                await _turns(system.admin, model.base_url, 3)
-                direct, chain, search = await _turns(system.admin, model.base_url, turns)
+                await _turns(system.admin, model, 3)
+                direct, chain, search = await _turns(system.admin, model, turns)
     more = [c - d - s for c, d, s in zip(chain, direct, search, strict=True)]
     print(f"{'first token, ms':<46} {'p50':>8} {'p95':>8}")
     for name, values in (("the model directly", direct), ("through the chain", chain), ("a search alone", search)):

@@ -49,7 +49,11 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 )
 _ISO_MEDIA = {b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif", b"avif": "image/avif"}
 _OLE_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
-_OLE_STREAMS = ((b"W\0o\0r\0d\0D\0o\0c\0u\0m\0e\0n\0t\0", DOC), (b"W\0o\0r\0k\0b\0o\0o\0k\0", XLS), (b"P\0o\0w\0e\0r\0P\0o\0i\0n\0t\0", PPT))
+_OLE_STREAMS = (
+    (b"W\0o\0r\0d\0D\0o\0c\0u\0m\0e\0n\0t\0", DOC),
+    (b"W\0o\0r\0k\0b\0o\0o\0k\0", XLS),
+    (b"P\0o\0w\0e\0r\0P\0o\0i\0n\0t\0", PPT),
+)
 _OLE_SUFFIXES = {".doc": DOC, ".dot": DOC, ".xls": XLS, ".ppt": PPT}
 _TEXT_SUFFIXES = {
     ".md": MARKDOWN,
