@@ -22,14 +22,14 @@ MOST_COMPARED = 64
 _CONTEXT_WEIGHT = 0.5
 _RARITY = 0.25
 _TYPICAL_WORDS = 20
-_LENGTH_PENALTY = 0.25
+_LENGTH_PENALTY = 0.4
 """A span much longer than `_TYPICAL_WORDS` holds more of any question's words by chance: as b in BM25."""
 _SPAN_WEIGHT = {SpanKind.SENTENCE: 1.0, SpanKind.ROW: 1.0, SpanKind.LINE: 0.75}
-_LEXICAL, _COSINE, _PASSAGE = 0.45, 0.35, 0.20
+_LEXICAL, _COSINE, _PASSAGE = 0.6, 0.3, 0.1
 _ROW_BASE, _ROW_LABEL = 0.6, 0.6
 _OTHER_DOCUMENT = 0.7
 _REDUNDANCY = 0.5
-_AGAINST_BEST = 0.74
+_AGAINST_BEST = 0.7
 """A further span must score at least this share of the best one."""
 _LEAST_LEXICAL = 0.34
 _LEAST_COSINE = 0.45
