@@ -84,7 +84,7 @@ async def test_the_keyword_score_is_bm25(indexed: Indexed) -> None:
     await indexed.add(["pump pump valve", "valve", "engine"])
     [passage] = (await indexed.search("pumps", mode=SearchMode.KEYWORD)).passages
     inverse_frequency = np.log(1 + (3 - 1 + 0.5) / (1 + 0.5))
-    saturated = 2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 3 / 100))
+    saturated = 2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 3 / 80))
     assert passage.scores.keyword == pytest.approx(inverse_frequency * saturated, rel=1e-3)
 
 
