@@ -39,7 +39,7 @@ class Rclone:
         pairs = {**self.users, self.root[0]: self.root[1]}
         self._process = await asyncio.create_subprocess_exec(
             *("rclone", "serve", "s3", str(self.objects), "--addr", f"127.0.0.1:{INSIDE}", "--vfs-cache-mode", "off"),
-            *("--multipart-streaming-buffer-limit", "32M", "--dir-cache-time", "0s", "--no-checksum"),
+            *("--multipart-streaming-buffer-limit", "32M", "--dir-cache-time", "1s", "--no-checksum"),
             env={
                 "PATH": os.environ["PATH"],
                 "RCLONE_AUTH_KEY": ",".join(f'"{user},{key}"' for user, key in pairs.items()),
