@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from docutalk_chat.adapters.metrics import FRAMES_LOST
+from docutalk_chat.adapters.metrics import FIRST_TOKEN_SECONDS, FRAMES_LOST
 
 log = get_logger(__name__)
 
@@ -32,7 +32,8 @@ _TRIES = 3
 
 
 class FrameWriter:
-    """The frames of one answer, from one attempt at it. `async with` it; leaving the block sends what is left.
+    """The frames of one answer, from one attempt at it. Make it when the question is taken up, `async with` it when there is
+    something to say; leaving the block sends what is left.
 
     Losing frames never fails an answer: it is stored before `done`, and who missed frames reads it there.
     """
@@ -58,6 +59,8 @@ class FrameWriter:
         self._next_delta = 0.0
         self._broken = False
         self._closed = False
+        self._made = time.monotonic()
+        self._spoke = False
 
     async def __aenter__(self) -> FrameWriter:
         self._task = asyncio.create_task(self._run())
@@ -85,6 +88,9 @@ class FrameWriter:
 
     def delta(self, text: str) -> None:
         """More text."""
+        if not self._spoke:
+            self._spoke = True
+            FIRST_TOKEN_SECONDS.observe(time.monotonic() - self._made)
         if self._queue and self._queue[-1].kind is FrameKind.DELTA:
             joined = (self._queue[-1].text or "") + text
             self._queue[-1] = self._queue[-1].model_copy(update={"text": joined})

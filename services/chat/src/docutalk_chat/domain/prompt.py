@@ -53,11 +53,16 @@ def _source(source: Source, fence: str) -> str:
     return f"<source-{fence} number={source.number} document={name} page={passage.page}>\n{passage.text}\n</source-{fence}>"
 
 
+def speaks_for_itself(question: str) -> bool:
+    """Whether a question can be searched without the one before it."""
+    words = len(tokens(question))
+    return words >= 5 or (words >= 2 and not _REFERS_BACK.search(question))
+
+
 def search_query(question: str, earlier: Sequence[str], selected_text: str | None) -> str:
     """What is searched for: the question, with the selection, and with the question before when this one says little."""
     parts = [question]
-    words = len(tokens(question))
-    if earlier and (words < 2 or (words < 5 and _REFERS_BACK.search(question))):
+    if earlier and not speaks_for_itself(question):
         parts.insert(0, earlier[-1])
     if selected_text:
         parts.append(" ".join(selected_text.split())[:300])

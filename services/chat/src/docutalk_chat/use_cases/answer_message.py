@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from docutalk_common.contracts.chat import Answer, AnswerCompleted, AnswerFailed, AnswerStarted, AnswerState, Citation
+from docutalk_common.contracts.embed import Passage
 from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import DependencyUnavailable
@@ -18,13 +20,16 @@ from nats.js import JetStreamContext
 from docutalk_chat.adapters import repository
 from docutalk_chat.adapters.frames import FrameWriter
 from docutalk_chat.adapters.library import Library
-from docutalk_chat.adapters.metrics import ANSWER_SECONDS, ANSWERS, FIRST_TOKEN_SECONDS
+from docutalk_chat.adapters.metrics import ANSWER_SECONDS, ANSWERS
 from docutalk_chat.adapters.quotes import AROUND_SELECTION, PageQuotes
 from docutalk_chat.adapters.repository import Begun
 from docutalk_chat.domain.answers import Answerer, AnswerNotPossible, Material, Source
-from docutalk_chat.domain.prompt import search_query
+from docutalk_chat.domain.prompt import search_query, speaks_for_itself
 
 log = get_logger(__name__)
+
+Search = Callable[[Sequence[str]], Awaitable[list[Passage] | AnswerNotPossible]]
+"""Takes the person's earlier messages."""
 
 
 class AnswerMessage:
@@ -40,7 +45,36 @@ class AnswerMessage:
         """Stores and publishes the answer. When it is stored already (a crash came before the ack), only its frames are
         published again, behind those of the first time."""
         started = time.monotonic()
-        begun = await self._begin(posted, delivery.cause)
+        async with self._searching(posted, delivery.cause) as search:
+            await self._answer(posted, delivery, search)
+        ANSWER_SECONDS.observe(time.monotonic() - started)
+
+    @contextlib.asynccontextmanager
+    async def _searching(self, posted: MessagePosted, cause: Cause) -> AsyncIterator[Search]:
+        """What searches when asked. A question that speaks for itself is searched at once, while it is being stored."""
+
+        async def search(earlier: Sequence[str] = ()) -> list[Passage] | AnswerNotPossible:
+            query = search_query(posted.text, earlier, posted.selected_text)
+            try:
+                return await self._library.search(posted.workspace_id, query, posted.document_ids, cause)
+            except AnswerNotPossible as error:
+                # Returned, not raised: nobody may come to fetch it.
+                return error
+
+        if not speaks_for_itself(posted.text):
+            yield search
+            return
+        early = asyncio.create_task(search())
+
+        async def found(_: Sequence[str]) -> list[Passage] | AnswerNotPossible:
+            return await early
+
+        try:
+            yield found
+        finally:
+            early.cancel()
+
+    async def _answer(self, posted: MessagePosted, delivery: Delivery, search: Search) -> None:
         frames = FrameWriter(
             self._js,
             workspace_id=posted.workspace_id,
@@ -48,6 +82,7 @@ class AnswerMessage:
             session_id=posted.session_id,
             attempt=delivery.attempt,
         )
+        begun = await self._begin(posted, delivery.cause)
         async with frames:
             if begun is None:
                 frames.error("session_not_found", "The conversation was deleted.")
@@ -59,12 +94,11 @@ class AnswerMessage:
                 _repeat(begun.state, frames)
                 return
             try:
-                answer = await self._make(posted, begun, frames, delivery.cause, started)
+                answer = await self._make(posted, begun, search, frames, delivery.cause)
             except AnswerNotPossible as error:
                 await self._fail(posted, delivery, error, frames)
                 return
             await self._complete(posted, delivery, answer, frames)
-        ANSWER_SECONDS.observe(time.monotonic() - started)
 
     async def _begin(self, posted: MessagePosted, cause: Cause) -> Begun | None:
         async with self._db.transaction(cause) as transaction:
@@ -80,10 +114,10 @@ class AnswerMessage:
                 )
         return begun
 
-    async def _make(self, posted: MessagePosted, begun: Begun, frames: FrameWriter, cause: Cause, started: float) -> Answer:
-        earlier = [turn.text for turn in begun.turns[:-1] if turn.role == "user"]
-        query = search_query(posted.text, earlier, posted.selected_text)
-        passages = await self._library.search(posted.workspace_id, query, posted.document_ids, cause)
+    async def _make(self, posted: MessagePosted, begun: Begun, search: Search, frames: FrameWriter, cause: Cause) -> Answer:
+        passages = await search([turn.text for turn in begun.turns[:-1] if turn.role == "user"])
+        if isinstance(passages, AnswerNotPossible):
+            raise passages
         texts: list[str] = []
         citations: list[Citation] = []
         around = AROUND_SELECTION if posted.selected_text else 0
@@ -103,8 +137,6 @@ class AnswerMessage:
                             citations.append(piece)
                             frames.citation(piece)
                             continue
-                        if not texts:
-                            FIRST_TOKEN_SECONDS.observe(time.monotonic() - started)
                         texts.append(piece)
                         frames.delta(piece)
         except (AnswerNotPossible, DependencyUnavailable):
