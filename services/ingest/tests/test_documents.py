@@ -152,6 +152,7 @@ async def test_upload_becomes_pages_and_work_and_is_ready_when_embed_has_stored_
         "gateway.document.uploaded.v1",
         "ingest.document.extracted.v1",
         "ingest.document.chunked.v1",
+        "embed.document.indexed.v1",
         "ingest.document.ready.v1",
     ]
 
