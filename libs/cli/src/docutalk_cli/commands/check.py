@@ -101,7 +101,12 @@ def of_service(service: str) -> Iterator[Finding]:
         for name in settings.model_fields:
             if name not in names:
                 yield Finding(_variable(settings, (name,)), True, "fine")
-    except (SettingsError, OSError) as error:
+    except OSError as error:
+        for name in settings.model_fields:
+            variable = f"{_variable(settings, (name,))}_FILE"
+            if os.environ.get(variable) == str(error.filename):
+                yield Finding(variable, False, f"can't read {error.filename}: {error.strerror}")
+    except SettingsError as error:
         yield Finding(service, False, str(error))
     else:
         for name in settings.model_fields:
