@@ -17,7 +17,7 @@ from docutalk_chat.domain.spans import Span, SpanKind, spans
 from docutalk_chat.domain.words import Rarity, is_figure, tokens
 
 MOST_SPANS = 4
-MOST_COMPARED = 64
+MOST_COMPARED = 32
 """As many spans are compared by vectors; the rest is behind by its words already."""
 _CONTEXT_WEIGHT = 0.5
 _RARITY = 0.25
@@ -36,6 +36,7 @@ _LEAST_COSINE = 0.45
 _LEAST_MEANING = 0.35
 """Cosine of the question with the nearest passage. Of what no document speaks about, the nearest came to .33 at most."""
 _SURE_LEXICAL = 0.6
+_NEAR_MEANING, _NEAR_LEXICAL = 0.5, 0.2
 _INSTRUCTIONS = frozenset(
     tokens(
         "please answer state question use using base based judgment provide provided response explain tell show list find give"
@@ -157,8 +158,14 @@ def select(found: Sequence[Candidate], cosines: Sequence[float] | None = None, *
         if candidate.span.kind is not SpanKind.SENTENCE and not candidate.asked:
             # All rows of a table are alike in their context; only its own label makes a row the one that was asked for.
             return False
-        near = cosines is not None and cosines[index] >= _LEAST_COSINE and least == _LEAST_LEXICAL
-        return candidate.lexical >= least or near
+        if candidate.lexical >= least:
+            return True
+        if least == _SURE_LEXICAL:
+            return False
+        meaning = candidate.source.passage.scores.semantic or 0.0
+        return (cosines is not None and cosines[index] >= _LEAST_COSINE) or (
+            meaning >= _NEAR_MEANING and candidate.lexical >= _NEAR_LEXICAL
+        )
 
     open_ = [index for index in range(len(found)) if supports(index)]
     chosen: list[int] = []
