@@ -39,7 +39,7 @@ TEXTS = st.lists(WORDS | st.text(max_size=12), max_size=400).map(" ".join)
 def test_any_text_gives_chunks_that_are_exact_ordered_short_and_complete(text: str, layout: Layout) -> None:
     page = freeze(text)
     chunks = CHUNKER.cut(page, layout)
-    covered = set()
+    covered: set[int] = set()
     for start, end in chunks:
         assert 0 <= start < end <= len(page)
         chunk = page[start:end]

@@ -158,6 +158,15 @@ class TestHtml:
         assert "Part 0" in text
         assert "Price 39.50" in text
 
+    def test_words_are_not_torn_at_tags_inside_of_them(self, tmp_path: Path) -> None:
+        cells = "".join(f"<div><span>Pa</span><b>rt</b> {i}</div>" for i in range(40))
+        lines = read(tmp_path, f"<!doctype html><body>{cells}</body>".encode(), "a.html")[0].text.split("\n")
+        assert lines[:2] == ["Part 0", "Part 1"]
+
+    def test_page_inside_a_form_is_read(self, tmp_path: Path) -> None:
+        page = b"<html><body><form><div>Name</div><div>Form 27-B, stroke 6</div></form></body></html>"
+        assert "stroke 6" in read(tmp_path, page, "a.html")[0].text
+
     def test_scripts_are_no_text(self, tmp_path: Path) -> None:
         text = read(tmp_path, b"<html><body><script>evil()</script><p>Visible.</p></body></html>", "a.html")[0].text
         assert text == "Visible."

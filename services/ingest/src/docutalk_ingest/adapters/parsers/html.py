@@ -12,9 +12,27 @@ from docutalk_ingest.adapters.parsers.text import decode_file
 from docutalk_ingest.domain import ParsedDocument, ParsedPage, ParseFailed, freeze
 
 _KEEP = 0.5
-"""Under this share of the visible text that is no link, the extraction lost the content: take everything instead."""
+"""Under this share of what can be content, the extraction lost some of it: take everything instead. On 62 articles (F1 .967
+without this rule) it rescues one that was cut off and costs one, F1 .962; counting menus and comments as content cost nine."""
 _INVISIBLE = "script, style, noscript, template, svg, head, iframe, object, [hidden], [aria-hidden=true]"
-_SPACES = re.compile(r"[ \t\u00a0]+")
+# What surrounds the content of a page, by its element or by the names that sites give it; the body itself may have such a name.
+_AROUND = ", ".join(
+    [f"body {element}" for element in ("a", "nav", "header", "footer", "aside", "form", "button")]
+    + [f"body [role={role}]" for role in ("navigation", "banner", "contentinfo", "dialog")]
+    + [
+        f"body [{attribute}*={name}]"
+        for attribute in ("class", "id")
+        for name in ("comment", "footer", "sidebar", "widget", "cookie", "related", "popup", "modal")
+    ]
+)
+_BLOCKS = (
+    "p, div, li, ul, ol, dl, dt, dd, h1, h2, h3, h4, h5, h6, tr, table, caption, section, article, header, footer, main, aside,"
+    " nav, form, fieldset, blockquote, pre, figure, figcaption, address, br, hr, option, summary, details"
+)
+# Private characters that stand for a line's and a cell's end while white space is collapsed.
+_LINE = "\ue000"
+_CELL = "\ue001"
+_MARKS = frozenset((_LINE, _CELL))
 _BLANK_LINES = re.compile(r"\n{3,}")
 _CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
 
@@ -23,8 +41,8 @@ def read_html(path: Path) -> ParsedDocument:
     """The text of a web page as one page labelled `1`. Nothing that it refers to is fetched."""
     markup = decode_file(path, declared=_declared_charset)
     article = _article(markup)
-    whole, unlinked = _visible(markup)
-    if _letters(article) < _KEEP * unlinked:
+    whole, content = _visible(markup)
+    if not article.strip() or _letters(article) < _KEEP * content:
         article = whole
     text = _BLANK_LINES.sub("\n\n", freeze(article)).strip()
     if not text:
@@ -47,21 +65,28 @@ def _article(markup: str) -> str:
 
 
 def _visible(markup: str) -> tuple[str, int]:
-    """The whole visible text, and how many letters of it are no link."""
+    """The whole visible text, and how many letters of it can be content: no links, menus, forms, comments and the like."""
     tree = LexborHTMLParser(markup)
     for node in tree.css(_INVISIBLE):
         node.decompose()
     if tree.body is None:
         return "", 0
-    whole = "\n".join(
-        line for line in (_SPACES.sub(" ", part).strip() for part in tree.body.text(separator="\n").split("\n")) if line
-    )
-    linked = sum(_letters(node.text()) for node in tree.css("a"))
-    return whole, _letters(whole) - linked
+    for node in tree.css(_BLOCKS):
+        node.insert_before(_LINE)
+        node.insert_after(_LINE)
+    for node in tree.css("td, th"):
+        node.insert_after(_CELL)
+    # A line end in the source is a space; only blocks begin lines, so words are not torn at a tag inside of them.
+    text = " ".join(tree.body.text().split())
+    lines = (line.replace(_CELL, "\t").strip() for line in text.split(_LINE))
+    whole = "\n".join(line for line in lines if line)
+    for node in tree.css(_AROUND):
+        node.decompose()
+    return whole, _letters(tree.body.text())
 
 
 def _letters(text: str) -> int:
-    return sum(not character.isspace() for character in text)
+    return sum(not (character.isspace() or character in _MARKS) for character in text)
 
 
 def _declared_charset(sample: bytes) -> str | None:
