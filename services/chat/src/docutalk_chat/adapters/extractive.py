@@ -27,12 +27,16 @@ class ExtractiveAnswerer:
         # Some tens of milliseconds of pure computing: other answers stream meanwhile.
         found = await asyncio.to_thread(candidates, question, material.sources)
         marker = 0
+        flowing = False
         for chosen in select(found, await self._cosines(question, found)):
             citation = await quotes.cite(marker + 1, chosen.source.passage, chosen.span.start, chosen.span.end)
             if citation is None:
                 continue
             marker += 1
-            before = "" if marker == 1 else " " if chosen.span.kind is SpanKind.SENTENCE else "\n"
+            # Sentences follow one another; a row of a table stands on a line of its own.
+            flows = chosen.span.kind is SpanKind.SENTENCE
+            before = "" if marker == 1 else " " if flows and flowing else "\n"
+            flowing = flows
             yield f"{before}{' '.join(chosen.text.split())} [{marker}]"
             yield citation
         if marker == 0:

@@ -20,6 +20,8 @@ MOST_SPANS = 4
 MOST_COMPARED = 32
 """As many spans are compared by vectors; the rest is behind by its words already."""
 _CONTEXT_WEIGHT = 0.5
+_CONTEXT_SPOKEN = 120
+"""Characters. Embedding takes time for each word, and a person waits for it."""
 _RARITY = 0.25
 _TYPICAL_WORDS = 20
 _LENGTH_PENALTY = 0.4
@@ -76,7 +78,7 @@ class Candidate:
     def spoken(self) -> str:
         """What a sentence vector is made from: a row alone says little, so its context comes with it."""
         text = " ".join(self.text.split())
-        return f"{self.span.context} {text}" if self.span.kind is SpanKind.ROW else text
+        return f"{self.span.context[-_CONTEXT_SPOKEN:]} {text}" if self.span.kind is SpanKind.ROW else text
 
 
 def candidates(question: str, sources: Sequence[Source]) -> list[Candidate]:
