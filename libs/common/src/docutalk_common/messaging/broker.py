@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import NatsBroker, NatsMessage
 from faststream.nats.security import NatsUserPassword
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
@@ -29,6 +30,8 @@ from docutalk_common.settings import ServiceSettings
 log = telemetry.get_logger(__name__)
 
 WATCH_SECONDS = 30.0
+FETCH_SECONDS = 5.0
+RETRY_FETCH_SECONDS = 0.5
 
 M = TypeVar("M", bound=Contract)
 Q = TypeVar("Q", bound=Contract)
@@ -37,6 +40,55 @@ Q = TypeVar("Q", bound=Contract)
 async def _undecoded(message: NatsMessage) -> NatsMessage:
     """The middleware decodes: what cannot be read must become a dead letter, not an exception inside FastStream."""
     return message
+
+
+class Puller:
+    """Fetches one message at a time from a durable and hands it to the middleware.
+
+    FastStream's own pull subscriber took more time for each message than the middleware itself, asked again without a pause
+    when the durable was gone, and cancelled handlers without waiting for them to give their messages back.
+    """
+
+    def __init__(self, middleware: ConsumerMiddleware) -> None:
+        self.middleware = middleware
+        self._handling = False
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, js: JetStreamContext, inbox: str) -> None:
+        """Begins to fetch. `inbox` is the prefix of the replies."""
+        self._task = asyncio.create_task(self._run(js, f"{inbox}.".encode()), name=self.middleware.durable.name)
+
+    async def stop(self, grace: float) -> None:
+        """Fetches no more, lets the handler finish for `grace` seconds, then cancels it; returns when it has ended."""
+        self._stopping = True
+        if self._task is None:
+            return
+        if self._handling:
+            await asyncio.wait({self._task}, timeout=grace)
+        await cancel_all([self._task])
+
+    async def _run(self, js: JetStreamContext, inbox: bytes) -> None:
+        entry = self.middleware.durable
+        subscription = await js.pull_subscribe_bind(durable=entry.name, stream=entry.stream, inbox_prefix=inbox)
+        while not self._stopping:
+            try:
+                messages = await subscription.fetch(1, timeout=FETCH_SECONDS)
+            except NatsTimeout:
+                continue
+            except (NatsError, OSError) as error:
+                # The connection is away, or the durable is gone, which the watch tells. Neither mends faster when pressed.
+                log.info("fetching failed", consumer=entry.name, reason=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(RETRY_FETCH_SECONDS)
+                continue
+            for message in messages:
+                if self._stopping:
+                    # The cancellation came together with the message and was swallowed (see `cancel_all`).
+                    await message.nak()
+                    return
+                self._handling = True
+                await self.middleware(message)
+                self._handling = False
 
 
 class MessageBroker:
@@ -61,6 +113,7 @@ class MessageBroker:
         self._watch_seconds = watch_seconds
         self._stopping = asyncio.Event()
         self._durables: dict[str, Durable] = {}
+        self.pullers: list[Puller] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._nc: Client | None = None
         self._js: JetStreamContext | None = None
@@ -108,8 +161,8 @@ class MessageBroker:
         concurrency: int | None = None,
         retry_delays: Sequence[float] = RETRY_DELAYS,
     ) -> None:
-        """Handles the messages of a durable. N at once are N subscribers with one message each: nothing is prefetched
-        beyond what runs, so a slow handler's neighbours are not delivered twice."""
+        """Handles the messages of a durable. N at once are N pullers with one message each: nothing is prefetched beyond
+        what runs, so a slow handler's neighbours are not delivered twice."""
         entry = durable(name) if isinstance(name, str) else name
         assert entry.service == self.service, f"{entry.name} belongs to {entry.service}"
         self._durables[entry.name] = entry
@@ -123,20 +176,7 @@ class MessageBroker:
             retry_delays=retry_delays,
         )
 
-        async def consume_one(message: NatsMessage) -> None:
-            await middleware(message.raw_message)
-
-        consume_one.middleware = middleware  # type: ignore[attr-defined]
-        for _ in range(concurrency or entry.concurrency):
-            self.faststream.subscriber(
-                entry.filter_subject,
-                stream=JStream(entry.stream, declare=False),
-                durable=entry.name,
-                pull_sub=PullSub(batch_size=1, timeout=5.0),
-                ack_policy=AckPolicy.MANUAL,
-                inbox_prefix=f"{inbox_prefix(self.service)}.".encode(),
-                no_reply=True,
-            )(consume_one)
+        self.pullers += [Puller(middleware) for _ in range(concurrency or entry.concurrency)]
 
     def answer(self, subject: str, handler: Callable[[Q, Cause], Awaitable[Contract]]) -> None:
         """Answers a request. Processes of one service share the questions (queue group)."""
@@ -163,6 +203,8 @@ class MessageBroker:
         for entry in self._durables.values():
             await self._check(entry)
         await self.faststream.start()
+        for puller in self.pullers:
+            puller.start(self.js, inbox_prefix(self.service))
         if self._db is not None:
             self._tasks.append(asyncio.create_task(OutboxRelay(self._db, lambda: self.js).run(), name="outbox relay"))
         if self._durables:
@@ -171,22 +213,16 @@ class MessageBroker:
     async def stop(self, grace: float = 25.0) -> None:
         """Takes no more, lets handlers finish for `grace` seconds, gives back the rest, closes."""
         self._stopping.set()
+        # Cancelled handlers roll back and give their messages back, for which the connection must still be open.
+        await asyncio.gather(*(puller.stop(grace) for puller in self.pullers))
         self.faststream.config.broker_config.graceful_timeout = grace
-        subscribers = list(self.faststream.subscribers)
-        pulling = [task for subscriber in subscribers for task in getattr(subscriber, "tasks", ())]
-        for outcome in await asyncio.gather(*(subscriber.stop() for subscriber in subscribers), return_exceptions=True):
-            if isinstance(outcome, Exception):
-                log.warning("a subscriber did not stop in order", reason=f"{type(outcome).__name__}: {outcome}")
-        if pulling:
-            # Cancelled handlers roll back and give their messages back, for which the connection must still be open.
-            await asyncio.wait(pulling, timeout=5)
-        await cancel_all(self._tasks)
         try:
-            await asyncio.wait_for(self.faststream.stop(), 5)
-        except (TimeoutError, NatsError, OSError) as error:
+            await asyncio.wait_for(self.faststream.stop(), grace + 5)
+        except (TimeoutError, ExceptionGroup, NatsError, OSError) as error:
             log.warning("the connection to NATS was not closed in order", reason=f"{type(error).__name__}: {error}")
             if self._nc is not None:
                 await self._nc.close()
+        await cancel_all(self._tasks)
 
     async def ping(self) -> None:
         """Raises `DependencyUnavailable` unless the server answers."""

@@ -25,7 +25,6 @@ from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import ValidationError
 from pydantic_core import from_json
 from sqlalchemy.dialects.postgresql import insert
-from structlog.contextvars import bound_contextvars
 
 from docutalk_common import telemetry
 from docutalk_common.contracts.dead_letters import DeadLetter
@@ -45,6 +44,8 @@ MAX_DELIVERIES = 15
 REFUSALS = 3
 # Long enough for a person; what a validator says of a thousand fields is longer.
 MAX_REASON = 2000
+
+OUTCOMES = ("handled", "duplicate", "retried", "returned", "dead_letter", "own_dead_letter", "unsettled")
 
 M = TypeVar("M", bound=Contract)
 
@@ -111,6 +112,9 @@ class ConsumerMiddleware:
         self.durable = durable
         self._retry_delays = retry_delays
         self._heartbeat_seconds = heartbeat_seconds
+        # Looked up once: finding a labelled metric takes a lock.
+        self._seconds = telemetry.HANDLER_SECONDS.labels(durable.name)
+        self._handled = {outcome: telemetry.HANDLED.labels(durable.name, outcome) for outcome in OUTCOMES}
         self._handler = handler
         self._db = db
         self._js = js
@@ -134,8 +138,8 @@ class ConsumerMiddleware:
             outcome = "unsettled"
         finally:
             heartbeat.stop()
-        telemetry.HANDLED.labels(self.durable.name, outcome).inc()
-        telemetry.HANDLER_SECONDS.labels(self.durable.name).observe(time.perf_counter() - started)
+        self._handled[outcome].inc()
+        self._seconds.observe(time.perf_counter() - started)
 
     async def _settle(self, message: Msg) -> str:
         attempt = message.metadata.num_delivered or 1
@@ -155,7 +159,7 @@ class ConsumerMiddleware:
         delivery = Delivery(envelope, attempt, self.durable.name, self._db)
         with (
             telemetry.span(self.durable.name, kind=SpanKind.CONSUMER, headers=message.headers) as span,
-            bound_contextvars(correlation_id=str(envelope.correlation_id), message_id=str(envelope.id)),
+            telemetry.about(envelope.correlation_id, envelope.id),
         ):
             try:
                 await self._handle(payload, delivery)
