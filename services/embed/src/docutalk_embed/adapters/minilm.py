@@ -68,7 +68,13 @@ class MiniLM:
         compiled = core.compile_model(
             _graph(folder / "model.safetensors"),
             "CPU",
-            {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1},
+            {
+                "INFERENCE_PRECISION_HINT": precision,
+                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": 1,
+                # The processors are shared with PostgreSQL and other services: a pinned thread waits for its own one.
+                "ENABLE_CPU_PINNING": False,
+            },
         )
         self._request = compiled.create_infer_request()
         self.infer(self.tokenize(["warm up"] * BATCH))
