@@ -78,7 +78,7 @@ class Chunker:
         for start, end in _windows(text):
             window = text[start:end]
             if window.strip():
-                chunks += [(start + a, start + b) for a, b in self._cut_window(window, layout)]
+                chunks += [_trimmed(text, start + a, start + b) for a, b in self._cut_window(window, layout)]
         return [(a, b) for a, b in chunks if any(character.isalnum() for character in text[a:b])]
 
     def _cut_window(self, text: str, layout: Layout) -> list[tuple[int, int]]:
@@ -124,6 +124,12 @@ class Chunker:
             # A cut word becomes other tokens: the counts of the whole text do not hold for it.
             return self.count_tokens(window.text[start:end])
         return bisect.bisect_left(window.token_starts, end) - bisect.bisect_left(window.token_starts, start)
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without blank ends; the splitter for Markdown keeps a line's indentation."""
+    chunk = text[start:end]
+    return start + len(chunk) - len(chunk.lstrip()), end - len(chunk) + len(chunk.rstrip())
 
 
 def unwrap(text: str) -> str:
