@@ -6,11 +6,12 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import nats
 import pytest
 from docutalk_common.messaging import topology
-from docutalk_common.messaging.streams import DURABLES, STREAMS
+from docutalk_common.messaging.streams import DURABLES, STREAMS, TOKENS
 from docutalk_local.testing import TestStack
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
@@ -51,6 +52,18 @@ async def command(stack: TestStack, *arguments: str) -> tuple[int | None, str, s
 async def test_applying_again_changes_nothing(operator: Client) -> None:
     assert await topology.apply(operator) == []
     assert await topology.apply(operator, update=True) == []
+
+
+async def test_nothing_is_missing_after_the_server_was_killed(stack: TestStack) -> None:
+    """A stream in memory would be gone, and with it streamed answers until somebody provisions again."""
+    await stack.backend.kill_server("nats")
+    await stack.backend.start_server("nats")
+    nc = await nats.connect(**stack.nats_operator)
+    try:
+        assert await topology.apply(nc) == []
+        await nc.jetstream().publish(f"tok.{uuid4()}.{uuid4()}", b"frame", stream=TOKENS)
+    finally:
+        await nc.close()
 
 
 async def test_missing_stream_and_durable_are_made(operator: Client) -> None:
