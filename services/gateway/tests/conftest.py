@@ -123,9 +123,9 @@ async def run_gateway(settings: GatewaySettings) -> AsyncIterator[RunningGateway
         storage.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def gateway(settings_for: Callable[..., GatewaySettings]) -> AsyncIterator[RunningGateway]:
-    """One gateway for all tests that don't need another."""
+    """One gateway for all tests of a module. Not longer: it would take the messages of tests that run a consumer of their own."""
     async with run_gateway(settings_for()) as running:
         yield running
 

@@ -10,12 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.ingest import DocumentDeleted, DocumentStatus
-from docutalk_common.db import Database
 from docutalk_common.process import wait_until
-from docutalk_common.testing.conformance import ConsumerConformance
 from docutalk_gateway.adapters import repository
-from docutalk_gateway.adapters.models import Upload
-from docutalk_gateway.app import open_gateway
 
 
 async def upload(person: Any, name: str, data: bytes) -> UUID:
@@ -191,57 +187,6 @@ async def test_page_larger_than_a_message_comes_whole(ingest_service: Any, perso
     ingest_service.pages[document_id, 1] = text
     answer = await person.http.get(f"{person.documents}/{document_id}/pages/1")
     assert answer.json() == {"number": 1, "label": "1", "text": text}
-
-
-class TestDocumentDeleted(ConsumerConformance):
-    """The consumer that frees the bytes of a deleted document."""
-
-    durable = "gateway-document-deleted"
-
-    @pytest.fixture(autouse=True)
-    def _settings(self, settings_for: Any) -> None:
-        self._settings_for = settings_for
-
-    def running(self, stack: Any) -> Any:
-        """The gateway without its HTTP server."""
-        import contextlib
-        from collections.abc import AsyncIterator
-
-        @contextlib.asynccontextmanager
-        async def run() -> AsyncIterator[Database]:
-            async with open_gateway(self._settings_for(admin_email=None)) as gateway:
-                yield gateway.db
-
-        return run()
-
-    async def arrange(self, db: Database) -> DocumentDeleted:
-        """An upload, which the message says is deleted."""
-        from docutalk_common.db import Cause
-        from docutalk_gateway.adapters.models import Workspace
-
-        workspace_id, document_id = uuid7(), uuid7()
-        async with db.transaction(Cause.new()) as tx:
-            tx.session.add(Workspace(id=workspace_id, name="w"))
-            await tx.session.flush()
-            await repository.add_upload(
-                tx.session,
-                Upload(
-                    document_id=document_id,
-                    workspace_id=workspace_id,
-                    uploaded_by=uuid7(),
-                    filename="a",
-                    content_type="text/plain",
-                    size=1,
-                    sha256="0" * 64,
-                    object_key="k",
-                ),
-            )
-        return DocumentDeleted(workspace_id=workspace_id, document_id=document_id, object_keys=["k"])
-
-    async def effect(self, db: Database, message: Any) -> bool:
-        """Whether the upload is still known."""
-        async with db.read() as session:
-            return await repository.upload_of(session, message.workspace_id, message.document_id) is not None
 
 
 async def test_bytes_of_a_document_deleted_elsewhere_may_come_again(stack: Any, gateway: Any, person: Any) -> None:

@@ -56,8 +56,9 @@ class _Buffer:
         """The next message, None when none came in time."""
         if not self._queue.empty():
             return self._queue.get_nowait()
-        with contextlib.suppress(asyncio.TimeoutError):
-            return await asyncio.wait_for(self._queue.get(), seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._queue.get()
         return None
 
 
@@ -99,6 +100,8 @@ async def follow(
                     last = stored.sequence
                     yield stored
             arrived = await buffer.get(LOOK_SECONDS if idle is None else idle)
+            if buffer.overflowed or nc.stats["reconnects"] != reconnects:
+                continue  # what arrived may have lost predecessors; the log has them all
             if arrived is not None and arrived.sequence > last:
                 last = arrived.sequence
                 yield arrived

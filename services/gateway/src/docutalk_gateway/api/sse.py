@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Any
 
 from docutalk_common.errors import DocuTalkError
 from docutalk_common.telemetry import get_logger
@@ -94,10 +95,18 @@ class EventStream(Response):
                 # The client connects again by itself and goes on after the last event that it got.
                 log.warning("an event stream ended early", path=scope["path"], reason=str(error))
             finally:
-                for task in (following, gone, closing):
-                    task.cancel()
-                await asyncio.gather(following, gone, closing, return_exceptions=True)
+                await _end(following, gone, closing)
             await write(b"", more=False)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancels, and again where that was lost: in Python 3.11 `wait_for`, which the NATS client uses, drops a cancellation
+    that comes in the same turn of the loop as the result."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.5)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _disconnected(receive: Receive) -> None:
