@@ -71,6 +71,14 @@ class Puller:
     async def _run(self, js: JetStreamContext, inbox: bytes) -> None:
         entry = self.middleware.durable
         subscription = await js.pull_subscribe_bind(durable=entry.name, stream=entry.stream, inbox_prefix=inbox)
+        try:
+            await self._pull(subscription)
+        finally:
+            # A fetch takes messages without telling the queue, and draining the connection would wait for the queue for ever.
+            await subscription.unsubscribe()
+
+    async def _pull(self, subscription: JetStreamContext.PullSubscription) -> None:
+        entry = self.middleware.durable
         while not self._stopping:
             try:
                 messages = await subscription.fetch(1, timeout=FETCH_SECONDS)
@@ -203,6 +211,9 @@ class MessageBroker:
         for entry in self._durables.values():
             await self._check(entry)
         await self.faststream.start()
+        for _ in range(2):
+            # Ready means that the server knows the subscriptions; one PING can overtake a SUB in the client's buffer.
+            await self._nc.flush()
         for puller in self.pullers:
             puller.start(self.js, inbox_prefix(self.service))
         if self._db is not None:
