@@ -31,6 +31,7 @@ WORKSPACE = "/api/v1/workspaces/{workspace_id}"
 
 # Bodies with which the owner's own call would succeed: a refusal must come from who asks, not from what is asked.
 BODIES: dict[str, dict[str, Any]] = {
+    "add_workspace": {"json": {"name": "Mine"}},
     "patch_workspace": {"json": {"name": "Taken over"}},
     "upload_documents": {"files": [("file", ("mine.txt", b"mine", "text/plain"))]},
     "search": {"json": {"query": QUESTION}},
