@@ -11,6 +11,7 @@ from docutalk_common.messaging.broker import MessageBroker
 from docutalk_common.storage import ObjectStorage
 
 from docutalk_ingest.adapters.isolated_parser import IsolatedParser, Limits
+from docutalk_ingest.adapters.work_folder import WorkFolder
 from docutalk_ingest.consumers.dead_letter_received import dead_letter_received
 from docutalk_ingest.consumers.embed_chunks_indexed import embed_chunks_indexed
 from docutalk_ingest.consumers.embed_document_indexed import embed_document_indexed
@@ -53,11 +54,13 @@ async def ingest(settings: IngestSettings, *, on_fatal: Callable[[str], None] | 
         ),
         overlap=settings.chunk_overlap,
     )
+    work_folder = WorkFolder(settings.work_folder)
     broker = MessageBroker(settings, service="ingest", db=db, dependencies={"storage": storage.ping}, on_fatal=on_fatal)
-    subscribe(broker, db, storage, DocumentExtractor(db, storage, parser, settings.work_folder))
+    subscribe(broker, db, storage, DocumentExtractor(db, storage, parser, work_folder))
     # Loading the parsers takes a second; the first document waits for it if need be, everything else does not.
     warming = asyncio.create_task(parser.start())
     try:
+        await work_folder.clear()
         await broker.start()
         yield db
     finally:

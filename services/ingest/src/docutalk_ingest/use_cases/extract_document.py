@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from docutalk_common.telemetry import get_logger
 
 from docutalk_ingest.adapters.isolated_parser import Extraction, IsolatedParser
 from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.work_folder import WorkFolder
 from docutalk_ingest.domain import ParseFailed, chunk_id
 from docutalk_ingest.use_cases.tell_progress import progress_of
 
@@ -38,12 +38,10 @@ PROGRESS_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class DocumentExtractor:
-    """`work_folder` holds a file and its text while it is read."""
-
     db: Database
     storage: ObjectStorage
     parser: IsolatedParser
-    work_folder: Path | None = None
+    work_folder: WorkFolder
 
     async def __call__(self, work: ExtractDocument, delivery: Delivery) -> None:
         """Stores pages and emits the chunks, or marks the document failed. What is deleted or done already is left alone.
@@ -53,8 +51,7 @@ class DocumentExtractor:
         document = await self._begin(work, delivery)
         if document is None:
             return
-        with tempfile.TemporaryDirectory(prefix="docutalk-", dir=self.work_folder, ignore_cleanup_errors=True) as name:
-            folder = Path(name)
+        async with self.work_folder.of_one_document() as folder:
             try:
                 await self._download(document, folder / "source")
                 async with self._telling_progress(document, delivery) as progress:
