@@ -9,6 +9,7 @@ from docutalk_gateway.domain import clean_filename, key_extension
 from docutalk_gateway.settings import GatewaySettings
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 
 @pytest.mark.parametrize(
@@ -92,12 +93,12 @@ def test_event_is_written_as_the_standard_says() -> None:
 )
 def test_cors_origins_are_read_as_a_list(value: str, origins: list[str]) -> None:
     settings = GatewaySettings(
-        postgres_dsn="postgresql://a@b/c",
+        postgres_dsn=SecretStr("postgresql://a@b/c"),
         nats_user="gateway",
-        nats_password="x",
+        nats_password=SecretStr("x"),
         s3_access_key="x",
-        s3_secret_key="x",
-        jwt_secret="x" * 32,
+        s3_secret_key=SecretStr("x"),
+        jwt_secret=SecretStr("x" * 32),
         cors_origins=value,
     )
     assert settings.cors_origin_list == origins

@@ -251,6 +251,24 @@ async def test_upload_that_failed_may_be_tried_again_with_its_key(gateway: Any, 
     assert (await person.upload(("a.txt", b"fine"), headers=key)).status_code == 202
 
 
+async def test_upload_while_the_message_server_is_away_is_accepted_and_announced_later(
+    stack: Any, gateway: Any, person: Any
+) -> None:
+    await stack.backend.stop_server("nats")
+    try:
+        answer = await person.upload(("a.txt", b"patience"))
+        assert answer.status_code == 202, answer.text
+    finally:
+        await stack.backend.start_server("nats")
+    timeline = answer.headers["location"] + "/events"
+
+    async def announced() -> bool:
+        found = await person.http.get(timeline)
+        return found.status_code == 200 and bool(found.json()["items"])
+
+    await wait_until(announced, seconds=20, what="the upload is in the log")
+
+
 async def test_upload_while_the_object_store_is_away_is_refused_and_may_be_repeated(
     stack: Any, gateway: Any, person: Any
 ) -> None:

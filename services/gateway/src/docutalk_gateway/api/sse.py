@@ -52,6 +52,7 @@ class EventStream(Response):
         *,
         closing: asyncio.Event,
         keep_alive: float = KEEP_ALIVE_SECONDS,
+        patience: float = SEND_SECONDS,
     ) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(status_code=status_code, headers=headers, media_type=self.media_type)
@@ -59,12 +60,13 @@ class EventStream(Response):
         self._events = events
         self._closing = closing
         self._keep_alive = keep_alive
+        self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the stream."""
 
         async def write(data: bytes, *, more: bool = True) -> None:
-            async with asyncio.timeout(SEND_SECONDS):
+            async with asyncio.timeout(self._patience):
                 await send({"type": "http.response.body", "body": data, "more_body": more})
 
         gone = asyncio.create_task(_disconnected(receive))
