@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 from sqlalchemy import BigInteger, Column, DateTime, Identity, LargeBinary, MetaData, Table, Text, Uuid, event, func, insert, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
@@ -175,6 +175,13 @@ async def _connected(session: AsyncSession) -> None:
         raise DependencyUnavailable("postgres", f"{type(error).__name__}: {error}") from error
 
 
+def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Another connection instead of one that the server ended while it lay in the pool: after a restart of PostgreSQL the
+    first caller of each service was told that it is away. Asking the server each time would cost a round trip."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
 class Database:
     """Connections of one service, as its app role, with its own schema first in the search path."""
 
@@ -200,6 +207,7 @@ class Database:
                 "server_settings": {"search_path": f"{schema}, public", "application_name": f"docutalk_{schema}"},
             },
         )
+        event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         if on_connect is not None:
             event.listen(
                 self._engine.sync_engine,
