@@ -1,0 +1,26 @@
+"""A service's connections to PostgreSQL, on the real server."""
+
+from __future__ import annotations
+
+import asyncio
+
+from docutalk_common.db import Database
+from docutalk_local.testing import TestStack
+from sqlalchemy import text
+
+
+async def test_nobody_notices_that_postgres_was_restarted_while_the_pool_was_idle(stack: TestStack) -> None:
+    db = Database(stack.app_dsn("chat"), schema="chat", pool_size=4)
+
+    async def use() -> int | None:
+        async with db.read() as session:
+            await session.execute(text("SELECT pg_sleep(0.1)"))
+            return await session.scalar(text("SELECT 1"))
+
+    try:
+        assert await asyncio.gather(*(use() for _ in range(4))) == [1, 1, 1, 1]
+        await stack.backend.kill_server("postgres")
+        await stack.backend.start_server("postgres")
+        assert await asyncio.gather(*(use() for _ in range(4))) == [1, 1, 1, 1]
+    finally:
+        await db.close()
