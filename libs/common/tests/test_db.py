@@ -12,10 +12,10 @@ from sqlalchemy import text
 async def test_nobody_notices_that_postgres_was_restarted_while_the_pool_was_idle(stack: TestStack) -> None:
     db = Database(stack.app_dsn("chat"), schema="chat", pool_size=4)
 
-    async def use() -> int | None:
+    async def use() -> int:
         async with db.read() as session:
             await session.execute(text("SELECT pg_sleep(0.1)"))
-            return await session.scalar(text("SELECT 1"))
+            return int(await session.scalar(text("SELECT 1")) or 0)
 
     try:
         assert await asyncio.gather(*(use() for _ in range(4))) == [1, 1, 1, 1]
