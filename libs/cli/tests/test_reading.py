@@ -230,7 +230,7 @@ class Terminal:
         """Waits for a text to appear."""
         deadline = time.monotonic() + 30
         while text not in self.screen:
-            assert time.monotonic() < deadline, self.screen
+            assert time.monotonic() < deadline, self.screen[-2000:]
             self._read()
 
     def interrupt(self) -> None:
@@ -241,7 +241,7 @@ class Terminal:
         """The exit code, once everything was read."""
         deadline = time.monotonic() + 30
         while self._read():
-            assert time.monotonic() < deadline, self.screen
+            assert time.monotonic() < deadline, self.screen[-2000:]
         code = self._process.wait(30)
         os.close(self._end)
         return code
@@ -281,4 +281,15 @@ def test_ctrl_c_while_following_ends_at_once_without_a_traceback(shell: Any, ser
     terminal.read_until("document.ready")
     terminal.interrupt()
     assert terminal.code() == 130
+    assert "Traceback" not in terminal.screen
+
+
+def test_ctrl_c_during_an_upload_says_that_what_was_sent_goes_on(shell: Any, server: Any) -> None:
+    server.becomes["report.pdf"] = {"status": "embedding"}
+    (shell.folder / "report.pdf").write_bytes(b"%PDF")
+    terminal = Terminal(shell, "upload", "report.pdf")
+    terminal.read_until("27 passages")
+    terminal.interrupt()
+    assert terminal.code() == 130
+    assert "docutalk status" in " ".join(terminal.screen.split())
     assert "Traceback" not in terminal.screen

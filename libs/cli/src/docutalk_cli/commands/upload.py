@@ -44,8 +44,12 @@ def upload(
 
     async def work() -> Exit:
         async with in_workspace(url, home, workspace) as (api, workspace_id):
-            with _Board(output, len(paths)) as board:
-                results = await _upload_all(api, workspace_id, paths, board, parallel=parallel, wait=not no_wait)
+            try:
+                with _Board(output, len(paths)) as board:
+                    results = await _upload_all(api, workspace_id, paths, board, parallel=parallel, wait=not no_wait)
+            except asyncio.CancelledError:
+                output.note("Interrupted. Files that were sent whole go on being processed: docutalk status")
+                raise
         if as_json:
             output.json({"documents": results})
         failed = sum("error" in result or result["status"] in ("failed", "cancelled") for result in results)
