@@ -84,8 +84,9 @@ class Puller:
                 messages = await subscription.fetch(1, timeout=FETCH_SECONDS)
             except NatsTimeout:
                 continue
-            except (NatsError, OSError) as error:
-                # The connection is away, or the durable is gone, which the watch tells. Neither mends faster when pressed.
+            except Exception as error:
+                # The connection is away, or the durable is gone, which the watch tells. Neither mends faster when pressed;
+                # and a puller that ended with an error would leave its durable unread, with nobody the wiser.
                 log.info("fetching failed", consumer=entry.name, reason=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(RETRY_FETCH_SECONDS)
                 continue
