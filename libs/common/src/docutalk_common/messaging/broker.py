@@ -49,8 +49,9 @@ class Puller:
     when the durable was gone, and cancelled handlers without waiting for them to give their messages back.
     """
 
-    def __init__(self, middleware: ConsumerMiddleware) -> None:
+    def __init__(self, middleware: ConsumerMiddleware, on_fatal: Callable[[str], None]) -> None:
         self.middleware = middleware
+        self._on_fatal = on_fatal
         self._handling = False
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -58,6 +59,7 @@ class Puller:
     def start(self, js: JetStreamContext, inbox: str) -> None:
         """Begins to fetch. `inbox` is the prefix of the replies."""
         self._task = asyncio.create_task(self._run(js, f"{inbox}.".encode()), name=self.middleware.durable.name)
+        self._task.add_done_callback(self._ended)
 
     async def stop(self, grace: float) -> None:
         """Fetches no more, lets the handler finish for `grace` seconds, then cancels it; returns when it has ended."""
@@ -67,6 +69,11 @@ class Puller:
         if self._handling:
             await asyncio.wait({self._task}, timeout=grace)
         await cancel_all([self._task])
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A puller that dies would leave its durable unserved, with everything else looking well."""
+        if not self._stopping and not task.cancelled():
+            self._on_fatal(f"fetching from {self.middleware.durable.name} ended: {task.exception()!r}")
 
     async def _run(self, js: JetStreamContext, inbox: bytes) -> None:
         entry = self.middleware.durable
@@ -185,7 +192,7 @@ class MessageBroker:
             retry_delays=retry_delays,
         )
 
-        self.pullers += [Puller(middleware) for _ in range(concurrency or entry.concurrency)]
+        self.pullers += [Puller(middleware, self._on_fatal) for _ in range(concurrency or entry.concurrency)]
 
     def answer(self, subject: str, handler: Callable[[Q, Cause], Awaitable[Contract]]) -> None:
         """Answers a request. Processes of one service share the questions (queue group)."""
@@ -227,6 +234,8 @@ class MessageBroker:
         self._stopping.set()
         # Cancelled handlers roll back and give their messages back, for which the connection must still be open.
         await asyncio.gather(*(puller.stop(grace) for puller in self.pullers))
+        # Before the connection goes: a relay in the middle of a batch would wait for every acknowledgement to time out.
+        await cancel_all(self._tasks)
         self.faststream.config.broker_config.graceful_timeout = grace
         try:
             await asyncio.wait_for(self.faststream.stop(), grace + 5)
@@ -234,7 +243,6 @@ class MessageBroker:
             log.warning("the connection to NATS was not closed in order", reason=f"{type(error).__name__}: {error}")
             if self._nc is not None:
                 await self._nc.close()
-        await cancel_all(self._tasks)
 
     async def ping(self) -> None:
         """Raises `DependencyUnavailable` unless the server answers."""
