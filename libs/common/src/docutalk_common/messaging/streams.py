@@ -166,13 +166,13 @@ class Request:
 REQUESTS: tuple[Request, ...] = (
     Request("rpc.ingest.v1.document.list", ingest.ListDocuments, ingest.DocumentList, ("gateway",)),
     Request("rpc.ingest.v1.document.get", ingest.GetDocument, ingest.Document, ("gateway",)),
-    Request("rpc.ingest.v1.document.delete", ingest.DeleteDocument, ingest.DocumentRemoved, ("gateway",)),
+    Request("rpc.ingest.v1.document.delete", ingest.DeleteDocument, ingest.DocumentRemoved, ("gateway",), idempotent=False),
     Request("rpc.ingest.v1.page.get", ingest.GetPages, ingest.Pages, ("gateway", "chat")),
     Request("rpc.embed.v1.passage.search", embed.SearchPassages, embed.PassagesFound, ("gateway", "chat")),
     Request("rpc.embed.v1.text.embed", embed.EmbedTexts, embed.Embeddings, ("chat",)),
     Request("rpc.chat.v1.session.open", chat.OpenSession, chat.SessionOpened, ("gateway",), idempotent=False),
     Request("rpc.chat.v1.session.list", chat.ListSessions, chat.SessionList, ("gateway",)),
-    Request("rpc.chat.v1.session.delete", chat.DeleteSession, chat.SessionDeleted, ("gateway",)),
+    Request("rpc.chat.v1.session.delete", chat.DeleteSession, chat.SessionDeleted, ("gateway",), idempotent=False),
     Request("rpc.chat.v1.message.list", chat.ListMessages, chat.MessageList, ("gateway",)),
     Request("rpc.chat.v1.answer.get", chat.GetAnswer, chat.AnswerState, ("gateway",)),
 )
