@@ -111,7 +111,7 @@ class RunningGateway:
 @contextlib.asynccontextmanager
 async def run_gateway(settings: GatewaySettings) -> AsyncIterator[RunningGateway]:
     """Starts a gateway in this process."""
-    db = Database(settings.postgres_dsn.get_secret_value(), schema="gateway", pool_size=2)
+    db = Database(settings.postgres_dsn.get_secret_value(), schema="gateway", pool_size=4)
     storage = ObjectStorage(settings, threads=4)
     try:
         async with contextlib.AsyncExitStack() as clients, serve(settings) as port:

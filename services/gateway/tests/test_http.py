@@ -54,6 +54,27 @@ async def test_body_that_is_no_json_is_a_problem(person: Any) -> None:
     assert answer.json()["errors"]
 
 
+async def test_body_that_is_far_too_large_is_refused(gateway: Any, person: Any) -> None:
+    name = "x" * (5 << 20)
+    for answer in (
+        await person.http.post("/api/v1/workspaces", json={"name": name}),
+        await person.http.post("/api/v1/workspaces", json={"name": name}, headers={"Idempotency-Key": "large"}),
+        await (await gateway.client()).post("/api/v1/auth/token", files=[("file", ("a", name.encode()))]),
+    ):
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == PROBLEM
+
+
+async def test_nul_in_a_text_is_the_callers_error(gateway: Any, person: Any) -> None:
+    chat = f"/api/v1/workspaces/{person.workspace}/chat"
+    assert (await person.http.post("/api/v1/workspaces", json={"name": "a\x00b"})).status_code == 422
+    assert (await person.http.post(chat, json={"message": "a\x00b"})).status_code == 422
+    assert (await person.http.get(person.documents, params={"q": "a\x00b"})).status_code == 422
+    http = await gateway.client()
+    assert (await http.post("/api/v1/auth/login", json={"email": "a\x00b", "password": "x"})).status_code == 422
+    assert (await http.post("/api/v1/auth/token", data={"username": "a\x00b", "password": "x"})).status_code == 401
+
+
 async def test_every_answer_has_headers_that_tell_browsers_to_be_careful(person: Any) -> None:
     answer = await person.http.get("/api/v1/users/me")
     assert answer.headers["x-content-type-options"] == "nosniff"

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
+from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.contracts.ingest import DocumentStatus
 from docutalk_common.db import Cause
 from docutalk_common.process import wait_until
 from docutalk_gateway.adapters import repository
+from docutalk_gateway.adapters.models import Upload
 from docutalk_gateway.domain import Role
+from docutalk_gateway.use_cases.accept_upload import UploadRequest
+from sqlalchemy import text
 
 
 async def objects(gateway: Any, person: Any) -> list[str]:
@@ -249,6 +255,52 @@ async def test_upload_that_failed_may_be_tried_again_with_its_key(gateway: Any, 
     failed = await person.upload(("large.bin", os.urandom((8 << 20) + 1)), headers=key)
     assert failed.status_code == 413
     assert (await person.upload(("a.txt", b"fine"), headers=key)).status_code == 202
+
+
+class _TakenBackError(Exception):
+    """Rolls a transaction back."""
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_request_cancelled_during_its_commit_keeps_just_what_became_a_document(
+    gateway: Any, person: Any, accepted: bool
+) -> None:
+    """Another transaction with the same bytes holds the commit up; the request is cancelled; then the other decides."""
+
+    async def data() -> AsyncIterator[bytes]:
+        yield b"undecided"
+
+    upload = UploadRequest(gateway.storage, gateway.db, workspace_id=person.workspace, max_bytes=100)
+    await upload.add("a.txt", data())
+    [mine] = upload.files
+    other = Upload(
+        document_id=uuid7(),
+        workspace_id=person.workspace,
+        uploaded_by=person.id,
+        filename="a.txt",
+        content_type="text/plain",
+        size=9,
+        sha256=mine.sha256,
+        object_key="elsewhere",
+    )
+
+    async def blocked() -> bool:
+        async with gateway.db.read() as session:
+            return bool(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+    with contextlib.suppress(_TakenBackError):
+        async with gateway.db.transaction(Cause.new()) as tx:
+            await repository.add_upload(tx.session, other)
+            committing = asyncio.create_task(upload.commit(Cause.new(), uploaded_by=person.id, auto_classify=True))
+            await wait_until(blocked, seconds=10, what="the commit waits for the other")
+            committing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await committing
+            discarding = asyncio.create_task(upload.discard())
+            if accepted:
+                raise _TakenBackError  # takes the other's row back, so that ours is the one
+    await discarding
+    assert await objects(gateway, person) == ([mine.key] if accepted else [])
 
 
 async def test_upload_while_the_message_server_is_away_is_accepted_and_announced_later(

@@ -12,7 +12,7 @@ from docutalk_gateway.adapters import repository
 from docutalk_gateway.api import shapes
 from docutalk_gateway.api.context import SignedIn, anonymous_cause, client_of, gateway_of
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, IdempotentRoute
-from docutalk_gateway.domain import RegistrationClosed
+from docutalk_gateway.domain import RegistrationClosed, WrongCredentials
 from docutalk_gateway.use_cases.refresh_session import refresh_session
 from docutalk_gateway.use_cases.register_user import register_user
 from docutalk_gateway.use_cases.sign_in import TokenPair, sign_in
@@ -42,6 +42,8 @@ async def register(request: Request, body: shapes.Registration) -> shapes.User:
 
 async def _sign_in(request: Request, email: str, password: str) -> shapes.Tokens:
     gateway = gateway_of(request)
+    if "\x00" in email:
+        raise WrongCredentials
     pair = await sign_in(
         gateway.db,
         gateway.passwords,

@@ -31,7 +31,7 @@ async def get_documents(
     access: Reader,
     page: Page,
     status: DocumentStatus | None = None,
-    q: Annotated[str | None, Query(max_length=200, description="A part of the filename")] = None,
+    q: Annotated[str | None, Query(max_length=200, pattern="^[^\\x00]*$", description="A part of the filename")] = None,
 ) -> shapes.Listing[shapes.Document]:
     """Documents, newest first."""
     found, total = await list_documents(

@@ -5,6 +5,7 @@ Plain ASGI and no `BaseHTTPMiddleware`: that one buffers streams through a queue
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from uuid import UUID
@@ -16,6 +17,7 @@ from fastapi.responses import JSONResponse
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
@@ -38,6 +40,9 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-site",
 }
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+# Every body but that of an upload is read into memory, and forms into temporary files.
+BODY_MAX = 4 << 20
+_UPLOAD = re.compile(r"/api/v1/workspaces/[^/]+/documents")
 _QUIET = {"/livez", "/readyz", "/metrics", "/health"}
 
 
@@ -77,7 +82,8 @@ class Edge:
             scope[_STATE] = (correlation_id, trace_id)
             exchange = _Exchange(send, trace_id)
             started = time.perf_counter()
-            await self._run(scope, receive, exchange)
+            is_upload = scope["method"] == "POST" and _UPLOAD.fullmatch(scope["path"])
+            await self._run(scope, receive if is_upload else _limited(receive), exchange)
             route = getattr(scope.get("route"), "path_format", None) or getattr(scope.get("route"), "path", "unknown")
             current.update_name(f"{scope['method']} {route}")
             current.set_attributes({"http.route": route, "http.request.method": scope["method"]})
@@ -104,6 +110,20 @@ class Edge:
                 # The response has begun: cutting the connection is the only way left to say that it is not whole.
                 raise
             await self._on_error(Request(scope))(scope, receive, exchange)
+
+
+def _limited(receive: Receive) -> Receive:
+    size = 0
+
+    async def receive_limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > BODY_MAX:
+            raise HTTPException(413, f"The body of this request may have {BODY_MAX} bytes.")
+        return message
+
+    return receive_limited
 
 
 class _Exchange:

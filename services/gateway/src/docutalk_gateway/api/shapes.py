@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from docutalk_common.contracts import chat, ingest
 from docutalk_common.contracts.embed import Passage, SearchMode
 from docutalk_common.contracts.ingest import DocumentStatus
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, WithJsonSchema, model_validator
 
 from docutalk_gateway.adapters import models
 from docutalk_gateway.domain import PASSWORD_MAX, PASSWORD_MIN, Role
@@ -37,6 +37,14 @@ class Body(BaseModel):
     """A request's body. An unknown field is refused: it is a typing error, or an option that would be ignored in silence."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _no_nul(self) -> Self:
+        # PostgreSQL has no NUL in its texts; refusing it here makes it the caller's error.
+        for name, value in self:
+            if isinstance(value, str) and "\x00" in value:
+                raise ValueError(f"{name} holds a NUL character")
+        return self
 
 
 class Listing(BaseModel, Generic[T]):

@@ -53,7 +53,7 @@ class UploadRequest:
         self._workspace_id = workspace_id
         self._max_bytes = max_bytes
         self._loose: set[str] = set()
-        self._committing = False
+        self._committing: asyncio.Task[list[Accepted]] | None = None
         self.files: list[StoredFile] = []
 
     async def add(self, filename: str, chunks: AsyncIterator[bytes]) -> None:
@@ -82,10 +82,10 @@ class UploadRequest:
     async def commit(self, cause: Cause, *, uploaded_by: UUID, auto_classify: bool) -> list[Accepted]:
         """All files or none: rows and `DocumentUploaded` in one transaction. Bytes that the workspace has already, also those
         of a request that is racing this one, become that document. In the order of `files`."""
-        self._committing = True
-        # Not to be torn apart by a client that goes away: from here on it is a document or it is not.
-        accepted = await asyncio.shield(asyncio.ensure_future(self._commit(cause, uploaded_by, auto_classify)))
-        self._committing = False
+        # Not to be torn apart when the request is cancelled: from here on it is a document or it is not.
+        self._committing = asyncio.create_task(self._commit(cause, uploaded_by, auto_classify))
+        accepted = await asyncio.shield(self._committing)
+        self._committing = None
         fresh = {item.id for item in accepted if item.duplicate_of is None}
         self._loose -= {file.key for file in self.files if file.document_id in fresh}
         return accepted
@@ -121,8 +121,11 @@ class UploadRequest:
         if not self._loose:
             return
         try:
-            keys = sorted(self._loose - await self._kept() if self._committing else self._loose)
-            await self._storage.delete(keys)
+            if self._committing is not None:
+                await asyncio.wait({self._committing})
+                self._loose -= await self._kept()
+            if self._loose:
+                await self._storage.delete(sorted(self._loose))
         except DocuTalkError as error:
             # An object too many is better than a document without its bytes.
             log.warning("objects of a failed upload stay behind", count=len(self._loose), reason=str(error))
