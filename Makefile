@@ -28,9 +28,9 @@ lint: install ## format, lint, types, layers, house rules
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python tests/house_rules.py
 
-contracts: install ## OpenAPI, AsyncAPI: committed files are true and break nothing
-	@$(BIN)/python -m docutalk_gateway.openapi --check
+contracts: install ## goldens, OpenAPI, AsyncAPI: committed files are true and break nothing
 	@$(BIN)/python -m docutalk_common.asyncapi --check
+	@$(BIN)/pytest -q tests/test_contracts.py tests/test_openapi.py
 
 test: lint contracts ## lint, contracts, and every test (real embedded servers)
 	@$(BIN)/pytest

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import asyncpg
 import nats
+import uvloop
 from docutalk_common import telemetry
 from docutalk_common.contracts import ingest
 from docutalk_common.contracts.envelope import Contract
@@ -288,4 +289,4 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=2000, help="messages in a round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    sys.exit(asyncio.run(main(options.count, options.rounds)))
+    sys.exit(uvloop.run(main(options.count, options.rounds)))

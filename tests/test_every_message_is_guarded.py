@@ -76,13 +76,3 @@ def test_service_takes_each_of_its_durables_and_answers_each_of_its_requests_onc
     answered = Counter(literal(node.args[0]) for _, node, name in calls(service) if name == "answer" and len(node.args) == 2)
     answered = Counter({subject: count for subject, count in answered.items() if subject})
     assert answered == Counter(request.subject for request in REQUESTS if request.service == service)
-
-
-def test_only_the_broker_module_subscribes_with_faststream() -> None:
-    users = {
-        path.name
-        for folder in ("libs", "services", "deploy")
-        for path in (ROOT / folder).glob("*/**/src/**/*.py")
-        if "faststream" in path.read_text("utf-8").split("\nclass ", 1)[0] and "import" in path.read_text("utf-8")
-    }
-    assert users <= {"broker.py"}

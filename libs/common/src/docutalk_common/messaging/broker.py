@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from faststream import AckPolicy
-from faststream.nats import NatsBroker, NatsMessage
-from faststream.nats.security import NatsUserPassword
+import nats
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
@@ -37,17 +38,8 @@ M = TypeVar("M", bound=Contract)
 Q = TypeVar("Q", bound=Contract)
 
 
-async def _undecoded(message: NatsMessage) -> NatsMessage:
-    """The middleware decodes: what cannot be read must become a dead letter, not an exception inside FastStream."""
-    return message
-
-
 class Puller:
-    """Fetches one message at a time from a durable and hands it to the middleware.
-
-    FastStream's own pull subscriber took more time for each message than the middleware itself, asked again without a pause
-    when the durable was gone, and cancelled handlers without waiting for them to give their messages back.
-    """
+    """Fetches one message at a time from a durable and hands it to the middleware."""
 
     def __init__(self, middleware: ConsumerMiddleware, on_fatal: Callable[[str], None]) -> None:
         self.middleware = middleware
@@ -107,6 +99,39 @@ class Puller:
                 self._handling = False
 
 
+class Responder:
+    """Subscribes to one request and answers at most `concurrency` of them at once; the others wait in the client's queue."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self.answerer = answerer
+        self._free = asyncio.Semaphore(answerer.request.concurrency)
+        self._answering: set[asyncio.Task[None]] = set()
+        self._subscription: Subscription | None = None
+
+    async def start(self, nc: Client, queue: str) -> None:
+        """Begins to answer. Processes of one service share the questions by the name of their queue group."""
+        self._subscription = await nc.subscribe(self.answerer.request.subject, queue=queue, cb=self._take)
+
+    async def stop(self, grace: float) -> None:
+        """Takes no more questions and lets the answers in the making finish for `grace` seconds."""
+        if self._subscription is not None:
+            with contextlib.suppress(NatsError, OSError):
+                await self._subscription.unsubscribe()
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=grace)
+        await cancel_all(self._answering)
+
+    async def _take(self, message: Msg) -> None:
+        await self._free.acquire()
+        task = asyncio.create_task(self.answerer(message))
+        self._answering.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        self._free.release()
+
+
 class MessageBroker:
     """Register with `consume` and `answer`, then `start`. `on_fatal` is told what only a new process can mend."""
 
@@ -130,29 +155,11 @@ class MessageBroker:
         self._stopping = asyncio.Event()
         self._durables: dict[str, Durable] = {}
         self.pullers: list[Puller] = []
+        self.responders: list[Responder] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._nc: Client | None = None
         self._js: JetStreamContext | None = None
-        self.faststream = NatsBroker(
-            settings.nats_url,
-            security=NatsUserPassword(settings.nats_user, settings.nats_password.get_secret_value()),
-            name=f"docutalk-{service}",
-            inbox_prefix=inbox_prefix(service),
-            # After the connection is closed for good the pull loops spin and freeze the process; so it never gives up.
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=1,
-            connect_timeout=5,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            closed_cb=self._closed,
-            disconnected_cb=self._disconnected,
-            reconnected_cb=self._reconnected,
-            error_cb=self._error,
-            graceful_timeout=25,
-            logger=None,  # the middleware and the answerer log every outcome, as JSON
-            apply_types=False,
-            decoder=_undecoded,
-        )
+        self._settings = settings
         self.requests = RequestClient(lambda: self.nc)
 
     @property
@@ -198,27 +205,16 @@ class MessageBroker:
         """Answers a request. Processes of one service share the questions (queue group)."""
         entry = request_for(subject)
         assert entry.service == self.service, f"{subject} is answered by {entry.service}"
-        answerer = Answerer(subject, handler)
-
-        async def answer_one(message: NatsMessage) -> None:
-            await answerer(message.raw_message)
-
-        answer_one.middleware = answerer  # type: ignore[attr-defined]
-        self.faststream.subscriber(
-            subject,
-            queue=self.service,
-            max_workers=entry.concurrency,
-            ack_policy=AckPolicy.MANUAL,
-            no_reply=True,
-        )(answer_one)
+        self.responders.append(Responder(Answerer(subject, handler)))
 
     async def start(self) -> None:
         """Connects, checks that every durable is there, and starts taking messages and relaying the outbox."""
-        self._nc = await self.faststream.connect()
+        self._nc = await self._connect()
         self._js = self._nc.jetstream(timeout=5)
         for entry in self._durables.values():
             await self._check(entry)
-        await self.faststream.start()
+        for responder in self.responders:
+            await responder.start(self._nc, self.service)
         for _ in range(2):
             # Ready means that the server knows the subscriptions; one PING can overtake a SUB in the client's buffer.
             await self._nc.flush()
@@ -233,16 +229,36 @@ class MessageBroker:
         """Takes no more, lets handlers finish for `grace` seconds, gives back the rest, closes."""
         self._stopping.set()
         # Cancelled handlers roll back and give their messages back, for which the connection must still be open.
-        await asyncio.gather(*(puller.stop(grace) for puller in self.pullers))
+        await asyncio.gather(
+            *(puller.stop(grace) for puller in self.pullers), *(responder.stop(grace) for responder in self.responders)
+        )
         # Before the connection goes: a relay in the middle of a batch would wait for every acknowledgement to time out.
         await cancel_all(self._tasks)
-        self.faststream.config.broker_config.graceful_timeout = grace
-        try:
-            await asyncio.wait_for(self.faststream.stop(), grace + 5)
-        except (TimeoutError, ExceptionGroup, NatsError, OSError) as error:
-            log.warning("the connection to NATS was not closed in order", reason=f"{type(error).__name__}: {error}")
-            if self._nc is not None:
-                await self._nc.close()
+        if self._nc is not None:
+            # The last acknowledgements go out first. Not drained: nats-py would wait for messages that a fetch took
+            # without telling its queue.
+            with contextlib.suppress(TimeoutError, NatsError, OSError):
+                await self._nc.flush(timeout=2)
+            await self._nc.close()
+
+    async def _connect(self) -> Client:
+        return await nats.connect(
+            self._settings.nats_url,
+            user=self._settings.nats_user,
+            password=self._settings.nats_password.get_secret_value(),
+            name=f"docutalk-{self.service}",
+            inbox_prefix=inbox_prefix(self.service),
+            # It never gives up: a connection that is closed for good leaves every pull loop failing at once, for ever.
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            connect_timeout=5,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            closed_cb=self._closed,
+            disconnected_cb=self._disconnected,
+            reconnected_cb=self._reconnected,
+            error_cb=self._error,
+        )
 
     async def ping(self) -> None:
         """Raises `DependencyUnavailable` unless the server answers."""
@@ -254,7 +270,7 @@ class MessageBroker:
             raise DependencyUnavailable("nats", str(error)) from error
 
     async def _check(self, entry: Durable) -> None:
-        """FastStream would try to create a missing durable, which a service may not, and report a timeout."""
+        """Fetching from a durable that is not there only ever times out."""
         try:
             await self.js.consumer_info(entry.stream, entry.name)
         except NotFoundError:
