@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 import subprocess
@@ -13,6 +14,9 @@ import yaml
 from docutalk_common.messaging.streams import SERVICES
 from docutalk_common.provisioning import ROLES
 from docutalk_common.provisioning_job import password_setting, storage_key_setting
+from docutalk_common.settings import ServiceSettings
+from docutalk_gateway.settings import GatewaySettings
+from docutalk_ingest.settings import IngestSettings
 from docutalk_local.testing import containers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,6 +137,33 @@ def test_a_service_is_given_no_credentials_but_its_own(service: str) -> None:
     assert mine <= given
     assert own["DOCUTALK_POSTGRES_DSN"].startswith(f"postgresql://{service}_app:")
     assert own["DOCUTALK_NATS_USER"] == own["DOCUTALK_S3_ACCESS_KEY"] == service
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_setting_of_a_service_can_be_set(service: str) -> None:
+    """Settings mean the same everywhere: one that `make run` takes and compose silently drops is a trap."""
+    module = importlib.import_module(f"docutalk_{service}.settings")
+    (settings,) = (
+        found
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, ServiceSettings) and found.__module__ == module.__name__
+    )
+    names = {
+        field.validation_alias if isinstance(field.validation_alias, str) else f"DOCUTALK_{name}".upper()
+        for name, field in settings.model_fields.items()
+    }
+    # The image decides where the process listens and where it works; inside the network nothing is encrypted.
+    decided = {"DOCUTALK_HOST", "DOCUTALK_PORT", "DOCUTALK_PROBE_HOST", "DOCUTALK_PROBE_PORT", "DOCUTALK_WORK_FOLDER"}
+    assert names - decided - {"DOCUTALK_S3_SECURE"} - environment(service).keys() == set()
+
+
+def test_limits_in_the_example_are_the_defaults() -> None:
+    defaults = GatewaySettings.model_fields | IngestSettings.model_fields
+    named = {name: value for name, (value, is_set) in example().items() if not is_set and value.isdigit()}
+    for name, value in named.items():
+        field = name.removeprefix("DOCUTALK_").lower()
+        assert float(value) == float(defaults[field].default), name
+    assert len(named) > 5
 
 
 def test_the_job_is_given_every_password_that_it_sets() -> None:
