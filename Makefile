@@ -36,7 +36,14 @@ test: lint contracts ## lint, contracts, and every test (real embedded servers)
 	@$(BIN)/pytest
 
 test-containers: install ## the integration tests against PostgreSQL, NATS and MinIO in containers
-	@DOCUTALK_TEST_BACKEND=containers TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/pytest libs services
+	@DOCUTALK_TEST_BACKEND=containers $(BIN)/pytest libs/common/tests services \
+	  tests/local/test_messaging_rights.py tests/local/test_provisioning.py tests/local/test_provision_command.py
+
+images: ## build the container images
+	docker compose build
+
+prove-compose: install ## FILE=report.pdf QUESTION="…": go through a running `docker compose up`
+	@$(BIN)/python tests/containers/prove_compose.py "$(FILE)" "$(QUESTION)"
 
 format: install ## format and mend what can be mended
 	@$(BIN)/ruff format --quiet .
@@ -46,5 +53,7 @@ lock: ## resolve the requirements again (needs uv)
 	uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
 	  $(foreach p,common gateway ingest embed chat cli local,--no-emit-package docutalk-$(p)) \
 	  --custom-compile-command "make lock" --quiet --output-file requirements.lock
+	sh deploy/docker/lock
+	$(BIN)/python deploy/docker/nats_config.py
 
-.PHONY: help install run lint contracts test test-containers format lock
+.PHONY: help install run lint contracts test test-containers images prove-compose format lock
