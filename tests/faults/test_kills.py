@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -101,7 +100,6 @@ async def _kill_everything_in_turn(system: System, person: Person, documents: li
         if any(state["status"] not in {"ready", "failed"} for state in states):
             kills += 1
         await supervisor.kill(victim)
-        await asyncio.sleep(0)
         await supervisor.until_ready(victim, timeout=60)
     return kills
 

@@ -76,6 +76,15 @@ async def test_a_killed_child_is_started_again(children: Children) -> None:
     assert children.said == ["a ended with signal SIGKILL, starting it again", "a works again"]
 
 
+async def test_starting_a_running_child_again_leaves_it_alone_and_it_can_still_be_stopped(children: Children) -> None:
+    await children.supervisor.start([children.program("a")])
+    before = children.supervisor.pid("a")
+    await children.supervisor.start_again("a")
+    assert children.supervisor.pid("a") == before
+    await children.supervisor.stop_one("a")
+    assert children.stopped == ["a"]
+
+
 async def test_a_child_that_keeps_dying_is_tried_again_less_and_less_often(children: Children) -> None:
     await children.supervisor.start([children.program("a")])
     began = asyncio.get_running_loop().time()

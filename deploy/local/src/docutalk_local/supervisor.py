@@ -106,13 +106,20 @@ class Supervisor:
         """`kill -9` to one child and return when it is gone. It is restarted, if this supervisor restarts at all."""
         child = self._children[name]
         process = child.process
+        # Not left to the watcher: `until_ready` right after this would see the ready child of before.
+        child.ready = False
         _signal_group(process, signal.SIGKILL)
         if process is not None:
             await process.wait()
 
     async def start_again(self, name: str) -> None:
-        """Start a child that was stopped or killed and wait until it is ready; `ChildFailed` when it can't."""
+        """Start a child that was stopped or killed and wait until it is ready; `ChildFailed` when it can't.
+
+        One that runs is left alone: a second process would find the first one's port answering, be taken for ready, and end.
+        """
         child = self._children[name]
+        if self.pid(name) is not None:
+            return
         await _cancelled(child.watcher)
         child.wanted = True
         await self._first_start(child)
