@@ -26,9 +26,11 @@ class CountingModel:
         self.gate = threading.Event()
         self.gate.set()
         self.batches: list[list[int]] = []
+        self.tokenized = 0
         self.error: Exception | None = None
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        self.tokenized += len(texts)
         return [[1] * len(text) for text in texts]
 
     def infer(self, tokens: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
@@ -143,6 +145,26 @@ async def test_a_failing_model_fails_the_callers_of_that_batch_only(queue: Micro
         await queue.embed(texts(*[4] * 20), Lane.BULK)
     model.error = None
     assert (await queue.embed(texts(4), Lane.BULK)).tolist() == [[4, 4]]
+
+
+async def test_a_caller_that_waits_for_room_goes_on_when_the_message_before_it_fails(
+    queue: MicroBatcher, model: CountingModel
+) -> None:
+    model.gate.clear()
+    failing = asyncio.create_task(queue.embed(texts(*[9] * 32), Lane.BULK))
+    await started(model, 1)
+    waiting_for_room = asyncio.create_task(queue.embed(texts(*[4] * 16), Lane.BULK))
+
+    async def tokenized() -> bool:
+        return model.tokenized == 48
+
+    await wait_until(tokenized, seconds=5, what="the second message at the door", every=0.01)
+    model.error = ValueError("out of memory")
+    model.gate.set()
+    with pytest.raises(ValueError, match="out of memory"):
+        await failing
+    model.error = None
+    assert len(await asyncio.wait_for(waiting_for_room, 5)) == 16
 
 
 async def test_what_nobody_waits_for_any_more_is_not_computed(queue: MicroBatcher, model: CountingModel) -> None:
