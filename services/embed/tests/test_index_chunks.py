@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 from docutalk_common.messaging.consumer import AlreadyHandled
+from docutalk_embed.adapters.batcher import MicroBatcher
+from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.domain import UnstorableText
 from docutalk_embed.use_cases.index_chunks import index_chunks
 
@@ -121,6 +123,15 @@ async def test_a_late_batch_of_a_deleted_document_is_dropped(indexed: Indexed) -
     await indexed.index(second)
     assert await indexed.stored(first.document_id) == []
     assert await indexed.emitted(first.document_id, "document") == []
+
+
+async def test_the_rest_of_a_deleted_document_is_not_computed(indexed: Indexed, engine: MiniLM) -> None:
+    first, rest = indexed.batches(TEXTS, size=5)
+    await indexed.index(first)
+    await indexed.delete(first.document_id)
+    # Nobody serves this queue: who asks it for a vector waits for ever.
+    await asyncio.wait_for(index_chunks(rest, indexed.delivery(rest), MicroBatcher(engine)), 10)
+    assert await indexed.stored(first.document_id) == []
 
 
 async def test_a_deletion_that_overtakes_the_first_batch_still_counts(indexed: Indexed) -> None:

@@ -64,6 +64,15 @@ class StoredPassage:
     marked: str | None
 
 
+async def is_stale(session: AsyncSession, document_id: UUID, version: int) -> bool:
+    """Whether the document was deleted or a later version of it has come: nobody will look for this version any more."""
+    found = await session.scalar(
+        text("SELECT deleted OR version > :version FROM documents WHERE document_id = :document_id"),
+        {"document_id": document_id, "version": version},
+    )
+    return bool(found)
+
+
 class DocumentRepository:
     """Changes to documents and their chunks, inside of a transaction that the caller owns."""
 
