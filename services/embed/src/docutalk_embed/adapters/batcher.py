@@ -182,8 +182,6 @@ class MicroBatcher:
             batch = self._next()
             if not batch:
                 self._work.clear()
-                # What was dropped uncomputed, because its job had failed or was cancelled, made room too.
-                await self._tell_of_room()
                 await self._work.wait()
                 continue
             try:
@@ -198,11 +196,8 @@ class MicroBatcher:
             else:
                 for item, vector in zip(batch, vectors, strict=True):
                     item.job.store(item.row, vector)
-            await self._tell_of_room()
-
-    async def _tell_of_room(self) -> None:
-        async with self._room:
-            self._room.notify_all()
+            async with self._room:
+                self._room.notify_all()
 
     def _next(self) -> list[_Item]:
         for lane in Lane:
