@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from docutalk_cli.account import TokenStore
 
 EMAIL, PASSWORD = "admin@example.com", "correct horse"
@@ -89,6 +90,20 @@ def test_unreachable_server_is_one_sentence_that_says_what_to_do(shell: Any) -> 
     )
 
 
+@pytest.mark.parametrize("address", ["http://[::1", "http://host:99999", "host", "http://", "ftp://host"])
+def test_address_that_is_none_is_told_as_a_wrong_command_line(shell: Any, address: str) -> None:
+    result = shell("status", "--url", address)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"Error: {address.rstrip('/')!r} is not an address")
+
+
+def test_sign_in_that_cannot_be_kept_is_told_in_one_sentence(shell: Any, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("a file where the folder should be")
+    result = shell("status")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: Not a directory: {tmp_path / 'config' / 'docutalk'}\n"
+
+
 def test_two_commands_at_once_use_a_refresh_token_only_once(shell: Any, server: Any) -> None:
     # The server ends a whole family of tokens when an old one comes back, so a race would sign the person out.
     server.expires_in = 61
@@ -121,8 +136,9 @@ def test_workspace_is_found_by_name(shell: Any, server: Any) -> None:
     assert (result.exit_code, result.stderr) == (1, 'Error: There is no workspace "Nobody\'s". There are: Mine, Team\n')
 
 
-def test_rate_limit_is_waited_for(shell: Any, server: Any) -> None:
-    server.problem = (429, {"detail": "Too many requests."}, {"Retry-After": "0"})
+@pytest.mark.parametrize("wait", ["0", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_rate_limit_is_waited_for(shell: Any, server: Any, wait: str) -> None:
+    server.problem = (429, {"detail": "Too many requests."}, {"Retry-After": wait})
     assert shell("status").exit_code == 0
 
 

@@ -104,7 +104,8 @@ class TokenStore:
     def _read(self) -> dict[str, Any]:
         try:
             entries: dict[str, Any] = json.loads(self._file.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (OSError, ValueError):
+            # Not there, not ours to read, or broken.
             return {}
         return entries
 

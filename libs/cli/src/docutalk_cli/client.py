@@ -34,6 +34,12 @@ class ClientError(Exception):
     exit_code = Exit.FAILED
 
 
+class NoAddress(ClientError):
+    """What was given as the server's address is none."""
+
+    exit_code = Exit.USAGE
+
+
 class NotReachable(ClientError):
     """Nobody answered."""
 
@@ -68,6 +74,8 @@ class Api:
     """One command's conversation with the server. Use it as an async context manager."""
 
     def __init__(self, account: Account, store: TokenStore) -> None:
+        """Raises `NoAddress`."""
+        _check_address(account.url)
         self.account = account
         self._store = store
         self._tokens = account.login
@@ -169,7 +177,7 @@ class Api:
                 token = await self._access_token(refused=token)
                 continue
             if not last and answer.status_code == _TOO_MANY_REQUESTS:
-                await asyncio.sleep(min(float(answer.headers.get("Retry-After", "1")), _LONGEST_WAIT_SECONDS))
+                await asyncio.sleep(_wait_asked_for(answer))
                 continue
             break
         return _checked(answer)
@@ -323,6 +331,25 @@ def _sentence(status: int, problem: Mapping[str, Any]) -> str:
 def _field(error: Mapping[str, Any]) -> str:
     location = [str(part) for part in error.get("location", []) if part not in ("body", "query", "path")]
     return ".".join(location) or "request"
+
+
+def _wait_asked_for(answer: httpx.Response) -> float:
+    """Seconds. A proxy may name a date instead of them; then the usual second has to do."""
+    asked = answer.headers.get("Retry-After", "")
+    return min(float(asked), _LONGEST_WAIT_SECONDS) if asked.isdecimal() else 1.0
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        fine = False
+    if not fine:
+        raise NoAddress(
+            f"{url!r} is not an address like http://127.0.0.1:8000. Say where DocuTalk is with --url or DOCUTALK_URL."
+        )
 
 
 def _is_loopback(url: str) -> bool:

@@ -60,4 +60,8 @@ def run(output: Output, work: Callable[[], Coroutine[Any, Any, Exit]]) -> None:
         # The reader of our output has seen enough (`| head`). Python must not try to flush into the closed pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = Exit.OK
+    except OSError as error:
+        # The folder of the sign-ins, mostly: a container's user may have no home that can be written to.
+        output.error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        code = Exit.FAILED
     raise typer.Exit(code)
