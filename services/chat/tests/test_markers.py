@@ -56,6 +56,17 @@ def test_group_is_one_marker_with_all_numbers(group: str) -> None:
     assert found[1] == Marker((1, 3), "Revenue rose sharply", " ")
 
 
+@pytest.mark.parametrize("group", ["[1-3]", "[1–3]", "[1, 2 - 3]"])
+def test_range_is_a_marker_with_every_number_in_it(group: str) -> None:
+    found = read(f"Revenue rose sharply {group}.")
+    assert found[1] == Marker((1, 2, 3), "Revenue rose sharply", " ")
+
+
+def test_long_group_is_a_marker_however_the_stream_cuts_it() -> None:
+    text = f"Revenue rose sharply [{', '.join(map(str, range(1, 31)))}]."
+    assert read(*text)[1] == Marker(tuple(range(1, 31)), "Revenue rose sharply", " ")
+
+
 def test_markers_in_a_row_share_the_statement() -> None:
     found = read("Revenue rose sharply [1][3].")
     assert [piece for piece in found if isinstance(piece, Marker)] == [
@@ -81,7 +92,7 @@ def test_other_brackets_are_text(text: str) -> None:
     assert read(text) == [text]
 
 
-@given(st.text(alphabet="ab1. ,[]3\n!", max_size=60), st.data())
+@given(st.text(alphabet="ab1. ,-[]3\n!", max_size=60), st.data())
 def test_cutting_the_stream_anywhere_changes_nothing(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]

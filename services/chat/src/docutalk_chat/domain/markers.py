@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from docutalk_chat.domain.words import tokens
 
-_MARKER = re.compile(r"\[\s*\d{1,3}(?:\s*[,;]\s*\d{1,3})*\s*\]")
-_BEGINNING = re.compile(r"\[[\d\s,;]{0,40}")
+_NUMBERS = r"\d{1,3}(?:\s*[-–]\s*\d{1,3})?"
+_MARKER = re.compile(rf"\[(?=[^\]]{{1,200}}\])\s*{_NUMBERS}(?:\s*[,;]\s*{_NUMBERS})*\s*\]")
+_BEGINNING = re.compile(r"\[[\d\s,;–-]{0,200}")
 """What may still become a marker when more text comes."""
 _END_OF_SENTENCE = re.compile(r"[.!?。！？][\"'”’)*_]*$")
 _LONGEST_WAIT = 400
@@ -53,7 +54,7 @@ class MarkerReader:
                 yield from self._plain(plain)
             elif match := _MARKER.match(self._unread):
                 self._unread = self._unread[match.end() :]
-                yield from self._marker(tuple(int(number) for number in re.findall(r"\d+", match.group())))
+                yield from self._marker(_numbers(match.group()))
             elif _BEGINNING.fullmatch(self._unread):
                 return
             else:
@@ -122,3 +123,11 @@ class MarkerReader:
             yield Marker(marker.numbers, self._sentence.strip(), marker.space)
         if held:
             yield held
+
+
+def _numbers(marker: str) -> tuple[int, ...]:
+    """`[1, 3-5]` means 1, 3, 4 and 5."""
+    found: list[int] = []
+    for first, last in re.findall(r"(\d+)(?:\s*[-–]\s*(\d+))?", marker):
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
