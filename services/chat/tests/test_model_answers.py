@@ -228,3 +228,13 @@ async def test_fast_model_is_sent_in_at_most_thirty_frames_a_second(
     for position, first in enumerate(times):
         # A tenth of a second for the way through the server.
         assert sum(first <= later < first + 0.9 for later in times[position:]) <= 30
+
+
+async def test_instruction_of_the_workspace_reaches_the_model(
+    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
+) -> None:
+    documents.add(HARVEST)
+    model.script(Reply.text("412 tonnes of apples [1]."))
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        await person.ask(await person.open_session(), "How was the harvest?", system_prompt="Say it in rhyme.")
+    assert model.requests[0].messages[0]["content"].endswith("Say it in rhyme.")

@@ -63,6 +63,8 @@ class Material:
     turns: Sequence[Turn]
     sources: Sequence[Source]
     selected_text: str | None = None
+    system_prompt: str | None = None
+    """The workspace's own instruction; for language models only."""
 
 
 class QuoteChecker(Protocol):

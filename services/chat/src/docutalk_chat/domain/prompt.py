@@ -28,7 +28,8 @@ _REFERS_BACK = re.compile(
 
 
 def build_messages(material: Material, *, fence: str) -> list[ModelMessage]:
-    """The rules, then the session's turns as they were written, the last of them with the sources before the question.
+    """The rules with the workspace's own instruction, then the session's turns as they were written, the last of them with the
+    sources before the question.
 
     `fence` is a random word for this one prompt: a document cannot close a tag whose name it does not know.
     """
@@ -39,8 +40,13 @@ def build_messages(material: Material, *, fence: str) -> list[ModelMessage]:
     if material.selected_text:
         parts.append(f"The person selected this text:\n<selected-{fence}>\n{material.selected_text}\n</selected-{fence}>")
     parts.append(f"Question:\n{question.text}")
+    rules = _RULES.format(fence=fence)
+    if material.system_prompt and material.system_prompt.strip():
+        rules += (
+            f"\n\nThe owner of the documents adds this, as far as the rules above allow it:\n{material.system_prompt.strip()}"
+        )
     return [
-        ModelMessage("system", _RULES.format(fence=fence)),
+        ModelMessage("system", rules),
         *(ModelMessage(turn.role, turn.text) for turn in earlier),
         ModelMessage("user", "\n\n".join(parts)),
     ]
