@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from docutalk_chat.adapters import repository
 from docutalk_common.contracts.chat import (
+    Answer,
     AnswerState,
     DeleteSession,
     FrameKind,
@@ -20,11 +23,13 @@ from docutalk_common.contracts.chat import (
     SessionOpened,
 )
 from docutalk_common.contracts.envelope import uuid7
+from docutalk_common.db import Cause
 from docutalk_common.errors import NotFound
 from docutalk_common.process import wait_until
-from docutalk_common.testing.conformance import Wire
+from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from docutalk_local.testing import TestStack
+from sqlalchemy import text
 
 from .world import SECONDS, Documents, Person, running_chat
 
@@ -112,6 +117,64 @@ async def test_session_deleted_during_an_answer_ends_it_with_an_error(
         await person.request("rpc.chat.v1.session.delete", DeleteSession, SessionDeleted, session_id=session_id)
         frames = await person.frames_until_final(posted)
     assert (frames[-1].kind, frames[-1].code) == (FrameKind.ERROR, "session_not_found")
+
+
+async def test_deletion_and_the_end_of_an_answer_at_the_same_time_do_not_block_each_other(
+    stack: TestStack, person: Person
+) -> None:
+    async with running_chat(stack) as db:
+        session_id = await person.open_session()
+        posted = person.message(session_id, "How many apples?")
+        async with db.transaction(Cause.new()) as transaction:
+            await repository.begin_answer(transaction.session, posted)
+        answer = Answer(
+            answer_id=posted.answer_id,
+            session_id=session_id,
+            message_id=posted.message_id,
+            response="412 tonnes.",
+            supported=False,
+            citations=[],
+            created_at=datetime.now(UTC),
+        )
+
+        async def delete() -> bool:
+            async with db.transaction(Cause.new()) as transaction:
+                return await repository.delete_session(transaction.session, person.workspace_id, person.user_id, session_id)
+
+        async def complete() -> bool:
+            async with db.transaction(Cause.new()) as transaction:
+                return await repository.complete_answer(transaction.session, answer)
+
+        async def waiting(count: int) -> None:
+            async def reached() -> bool:
+                async with db.read() as session:
+                    return int(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) or 0) >= count
+
+            await wait_until(reached, seconds=SECONDS, what=f"{count} transactions wait")
+
+        async with db.transaction(Cause.new()) as holding:
+            keys = {"session_id": session_id}
+            await holding.session.execute(text("SELECT FROM sessions WHERE session_id = :session_id FOR UPDATE"), keys)
+            deleting = asyncio.create_task(delete())
+            await waiting(1)
+            completing = asyncio.create_task(complete())
+            await waiting(2)
+        assert await deleting
+        assert not await completing
+
+
+async def test_session_deleted_after_frames_were_sent_is_told_behind_them(
+    stack: TestStack, wire: Wire, documents: Documents, person: Person
+) -> None:
+    documents.add(APPLES)
+    async with running_chat(stack):
+        session_id = await person.open_session()
+        posted, first = await person.ask(session_id, "How many apples?")
+        await person.request("rpc.chat.v1.session.delete", DeleteSession, SessionDeleted, session_id=session_id)
+        await wire.send(envelope_for(posted))
+        frames = await person.frames_until_final(posted, finals=2)
+    assert [frame.index for frame in frames] == list(range(len(first) + 1))
+    assert frames[-1].code == "session_not_found"
 
 
 async def test_questions_at_the_same_time_are_all_answered(stack: TestStack, documents: Documents, person: Person) -> None:

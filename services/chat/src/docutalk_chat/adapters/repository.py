@@ -139,6 +139,12 @@ async def _last_turns(db: AsyncSession, session_id: UUID, message_id: UUID) -> l
 async def complete_answer(db: AsyncSession, answer: Answer) -> bool:
     """Stores a whole answer as the session's next message. False when it is not wanted any more: the session was deleted,
     or another process finished first."""
+    # The session's row first, as whoever deletes it takes it: in the other order the two would block each other.
+    touched = await db.execute(
+        update(sessions).where(sessions.c.session_id == answer.session_id).values(updated_at=func.clock_timestamp())
+    )
+    if touched.rowcount == 0:  # type: ignore[attr-defined]
+        return False
     updated = await db.execute(
         update(answers)
         .where(answers.c.answer_id == answer.answer_id, answers.c.status == AnswerStatus.ANSWERING)
@@ -169,7 +175,6 @@ async def complete_answer(db: AsyncSession, answer: Answer) -> bool:
                 for ordinal, citation in enumerate(answer.citations)
             ],
         )
-    await db.execute(update(sessions).where(sessions.c.session_id == answer.session_id).values(updated_at=func.clock_timestamp()))
     return True
 
 

@@ -85,6 +85,8 @@ class AnswerMessage:
         begun = await self._begin(posted, delivery.cause)
         async with frames:
             if begun is None:
+                # An earlier attempt may have sent frames before the session was deleted; readers skip what counts below them.
+                await frames.skip_stored()
                 frames.error("session_not_found", "The conversation was deleted.")
                 return
             if not begun.is_new:
@@ -130,6 +132,7 @@ class AnswerMessage:
                     turns=begun.turns,
                     sources=[Source(number, passage) for number, passage in enumerate(sources, start=1)],
                     selected_text=posted.selected_text,
+                    system_prompt=posted.system_prompt,
                 )
                 async with contextlib.aclosing(self._answerer.answer(material, quotes)) as pieces:
                     async for piece in pieces:
