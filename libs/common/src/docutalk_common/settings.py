@@ -35,7 +35,8 @@ class FileSource(PydanticBaseSettingsSource):
 class ServiceSettings(BaseSettings):
     """The environment of one service. Each has its own role in PostgreSQL and its own user at NATS."""
 
-    model_config = SettingsConfigDict(env_prefix="DOCUTALK_", extra="ignore", populate_by_name=True)
+    # An error about one setting would show the others with it, passwords too, and it goes into the log.
+    model_config = SettingsConfigDict(env_prefix="DOCUTALK_", extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     postgres_dsn: SecretStr
     postgres_pool_size: int = 10
