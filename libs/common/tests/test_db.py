@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from docutalk_common.db import Database
 from docutalk_local.testing import TestStack
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 
 async def test_nobody_notices_that_postgres_was_restarted_while_the_pool_was_idle(stack: TestStack) -> None:
@@ -24,3 +26,16 @@ async def test_nobody_notices_that_postgres_was_restarted_while_the_pool_was_idl
         assert await asyncio.gather(*(use() for _ in range(4))) == [1, 1, 1, 1]
     finally:
         await db.close()
+
+
+async def test_error_of_a_statement_does_not_show_its_values(stack: TestStack) -> None:
+    db = Database(stack.app_dsn("chat"), schema="chat", pool_size=1)
+    try:
+        with pytest.raises(DBAPIError, match="division by zero") as raised:
+            async with db.read() as session:
+                await session.execute(
+                    text("SELECT CAST(:said AS text), 1 / CAST(:nothing AS integer)"), {"said": "in confidence", "nothing": 0}
+                )
+    finally:
+        await db.close()
+    assert "in confidence" not in str(raised.value)

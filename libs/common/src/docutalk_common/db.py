@@ -201,6 +201,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
+            # Errors go into logs, dead letters and the reasons that people read: without passwords' hashes and texts.
+            hide_parameters=True,
             connect_args={
                 "timeout": 5,
                 "command_timeout": 60,

@@ -34,7 +34,7 @@ def run_migrations(schema: str) -> None:
 
 
 def create_messaging_tables() -> None:
-    """The outbox and the inbox, in the schema at hand. The partial index serves delayed messages only."""
+    """The outbox and the inbox, in the schema at hand. The index serves the purge of the inbox."""
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
