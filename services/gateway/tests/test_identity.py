@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import jwt
 import pytest
+from docutalk_common.db import Cause
+from docutalk_common.process import wait_until
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.passwords import Passwords
+from docutalk_gateway.adapters.tokens import AccessTokens, hash_refresh_token
 from docutalk_gateway.use_cases.ensure_admin import ensure_admin
+from docutalk_gateway.use_cases.sign_in import Client, issue_pair
+from sqlalchemy import text
 
 PASSWORD = "a long enough password"
 
@@ -112,6 +118,35 @@ async def test_refresh_token_used_twice_ends_the_whole_sign_in(gateway: Any, per
     assert newest.status_code == 401, "the family is not revoked"
     unrelated = await http.post("/api/v1/auth/refresh", json={"refresh_token": other.refresh_token})
     assert unrelated.status_code == 200, "another sign-in of the same person is none of its business"
+
+
+async def test_refresh_token_used_twice_ends_also_what_a_refresh_is_just_adding(gateway: Any, person: Any) -> None:
+    http = await gateway.client()
+    pair = (await http.post("/api/v1/auth/refresh", json={"refresh_token": person.refresh_token})).raise_for_status().json()
+    lifetime = timedelta(days=1)
+    async with gateway.db.transaction(Cause.new()) as tx:
+        token = await repository.lock_refresh_token(tx.session, hash_refresh_token(pair["refresh_token"]))
+        assert token is not None
+        token.used_at = datetime.now(UTC)
+        newest = await issue_pair(
+            tx.session,
+            AccessTokens("test " * 8, seconds=60),
+            Client(None, None),
+            user_id=person.id,
+            family_id=token.family_id,
+            lifetime=lifetime,
+        )
+        stolen = asyncio.create_task(http.post("/api/v1/auth/refresh", json={"refresh_token": person.refresh_token}))
+
+        async def waits() -> bool:
+            async with gateway.db.read() as session:
+                waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND wait_event_type = 'Lock'"
+                return bool(await session.scalar(text(waiting)))
+
+        await wait_until(waits, seconds=10, what="the second use waits for the refresh")
+    assert (await stolen).status_code == 401
+    again = await http.post("/api/v1/auth/refresh", json={"refresh_token": newest.refresh_token})
+    assert again.status_code == 401, "the token that the refresh added is not revoked"
 
 
 async def test_refresh_token_used_by_two_at_once_works_once(gateway: Any, person: Any) -> None:

@@ -64,7 +64,12 @@ async def add_refresh_token(session: AsyncSession, token: RefreshToken) -> None:
 
 
 async def lock_refresh_token(session: AsyncSession, token_hash: bytes) -> RefreshToken | None:
-    """The token with this hash, locked, so that of two uses at once the second sees the first."""
+    """The token with this hash, and its whole family locked, so that of two uses at once the second sees all that the first
+    did. The row's lock is not enough: whoever revokes the family would miss the token that a refresh is adding."""
+    family_id = await session.scalar(select(RefreshToken.family_id).where(RefreshToken.token_hash == token_hash))
+    if family_id is None:
+        return None
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(family_id), 0))))
     return cast(
         "RefreshToken | None",
         await session.scalar(select(RefreshToken).where(RefreshToken.token_hash == token_hash).with_for_update()),
