@@ -73,6 +73,16 @@ async def test_nul_in_a_text_is_the_callers_error(gateway: Any, person: Any) -> 
     http = await gateway.client()
     assert (await http.post("/api/v1/auth/login", json={"email": "a\x00b", "password": "x"})).status_code == 422
     assert (await http.post("/api/v1/auth/token", data={"username": "a\x00b", "password": "x"})).status_code == 401
+    search = {"query": "a", "filters": {"content_types": ["a\x00b"]}}
+    assert (await person.http.post(f"/api/v1/workspaces/{person.workspace}/search", json=search)).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/auth/register"])
+async def test_half_a_surrogate_pair_in_a_password_is_the_callers_error(gateway: Any, path: str) -> None:
+    body = b'{"email": "a@example.com", "password": "long enough \\ud800"}'
+    answer = await (await gateway.client()).post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:docutalk:problem:invalid"
 
 
 async def test_every_answer_has_headers_that_tell_browsers_to_be_careful(person: Any) -> None:
@@ -145,6 +155,14 @@ async def test_health_names_each_server(gateway: Any) -> None:
     assert (await http.get("/readyz")).status_code == 200
     metrics = (await http.get("/metrics")).text
     assert 'docutalk_http_requests_total{method="GET",route="/livez",status="200"}' in metrics
+
+
+async def test_health_says_so_when_a_server_refuses_the_gateway(gateway_with: Any) -> None:
+    async with gateway_with(s3_secret_key="another one") as refused:
+        answer = await (await refused.client()).get("/health")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert answer.json()["checks"] == {"postgres": "ok", "nats": "ok", "storage": "not available"}
 
 
 async def test_requests_are_refused_while_postgres_is_away(stack: Any, gateway: Any, person: Any) -> None:

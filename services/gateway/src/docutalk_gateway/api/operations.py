@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from docutalk_common.errors import DocuTalkError
 from docutalk_common.telemetry import get_logger
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -31,8 +30,9 @@ async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> str:
             await ping()
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
-    except DocuTalkError as error:
-        log.warning("a check failed", check=name, reason=str(error))
+    except Exception as error:
+        # Also what nobody foresaw, for example a password that the server no longer takes: that is what a check is for.
+        log.warning("a check failed", check=name, reason=f"{type(error).__name__}: {error}")
         return "not available"
     return "ok"
 

@@ -33,17 +33,25 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Text = Annotated[str, Field(max_length=20_000)]
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be stored and hashed: no NUL, and no half of a surrogate pair."""
+    return "\x00" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 class Body(BaseModel):
     """A request's body. An unknown field is refused: it is a typing error, or an option that would be ignored in silence."""
 
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="after")
-    def _no_nul(self) -> Self:
-        # PostgreSQL has no NUL in its texts; refusing it here makes it the caller's error.
+    def _only_text(self) -> Self:
+        # PostgreSQL has no NUL in its texts, and half a surrogate pair, which JSON can spell, is no text at all (pydantic
+        # looks for it everywhere but in secrets). Refusing them here makes it the caller's error.
         for name, value in self:
-            if isinstance(value, str) and "\x00" in value:
-                raise ValueError(f"{name} holds a NUL character")
+            for text in value if isinstance(value, list) else [value]:
+                plain = text.get_secret_value() if isinstance(text, SecretStr) else text
+                if isinstance(plain, str) and not is_text(plain):
+                    raise ValueError(f"{name} holds a character that is not allowed")
         return self
 
 
