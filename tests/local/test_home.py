@@ -166,3 +166,9 @@ def test_the_password_of_an_administrator_is_kept_once_the_account_exists(tmp_pa
         home.admin_was_made("admin@example.com")
         assert home.admin_password("admin@example.com", "another-one") == "chosen-by-me"
         assert home.admin_password("other@example.com", None) not in (made, "chosen-by-me")
+
+
+def test_a_child_that_cannot_be_written_down_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / f".children.json.{os.getpid()}").mkdir()
+    Home.at(tmp_path).record("a", os.getpid())
+    Home.at(tmp_path).record("a", None)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -74,6 +75,23 @@ async def test_a_killed_child_is_started_again(children: Children) -> None:
     assert children.supervisor.pid("a") != before
     assert children.supervisor.restarts("a") == 1
     assert children.said == ["a ended with signal SIGKILL, starting it again", "a works again"]
+
+
+async def test_a_child_whose_program_is_away_for_a_while_is_started_when_it_is_back(children: Children) -> None:
+    program, away = children.folder / "program", children.folder / "away"
+    program.symlink_to(sys.executable)
+    given = children.program("a")
+    await children.supervisor.start([replace(given, command=[str(program), *given.command[1:]])])
+    program.rename(away)
+    await children.supervisor.kill("a")
+
+    async def tried() -> bool:
+        return any(said.startswith("a could not be started: FileNotFoundError") for said in children.said)
+
+    await wait_until(tried, seconds=20, what="the supervisor has tried to start it")
+    away.rename(program)
+    await children.supervisor.until_ready("a", 20)
+    assert children.said[-1] == "a works again"
 
 
 async def test_starting_a_running_child_again_leaves_it_alone_and_it_can_still_be_stopped(children: Children) -> None:
@@ -177,3 +195,11 @@ def test_a_log_that_has_grown_too_long_is_moved_while_it_is_written(tmp_path: Pa
         writer.write("after\n")
     assert log.read_text() == "after\n"
     assert (tmp_path / "a.log.1").read_text() == "x" * 100 + "\n"
+
+
+def test_a_log_that_cannot_be_moved_stays_as_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("much")
+    (tmp_path / "a.log.1").mkdir()
+    keep_small(log, limit=1)
+    assert log.read_text() == "much"

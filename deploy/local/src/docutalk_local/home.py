@@ -166,7 +166,10 @@ class Home:
         return ports[name]
 
     def record(self, name: str, pid: int | None) -> None:
-        """Remember a child, so that a later start can find it if we are killed; None forgets it."""
+        """Remember a child, so that a later start can find it if we are killed; None forgets it.
+
+        Never raises: a full disk must not keep the supervisor from starting and stopping children.
+        """
         children = self._recorded()
         if pid is None:
             children.pop(name, None)
@@ -174,7 +177,8 @@ class Home:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
                 children[name] = {"pid": pid, "started": process.create_time()}
-        write_private(self._children, json.dumps(children, indent=2))
+        with contextlib.suppress(OSError):
+            write_private(self._children, json.dumps(children, indent=2))
 
     @property
     def _children(self) -> Path:

@@ -186,6 +186,9 @@ class Supervisor:
                     await self._launch(child)
                 except ChildFailed as error:
                     self._report(child.program.name, str(error))
+                except Exception as error:
+                    # No memory, no disk, a program that is being replaced: a watcher that ended would never start it again.
+                    self._report(child.program.name, f"could not be started: {type(error).__name__}: {error}")
                 else:
                     self._report(child.program.name, "works again")
                     break
@@ -231,9 +234,10 @@ class Supervisor:
 def keep_small(log: Path, limit: int = LOG_BYTES) -> None:
     """Move the content of a log that has grown over `limit` bytes to `<name>.1`, replacing the one before.
 
-    Copied and cut, not renamed: the child keeps its file open, and appends whatever the length.
+    Copied and cut, not renamed: the child keeps its file open, and appends whatever the length. What can't be copied, on a
+    full disk for example, is tried again the next time.
     """
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         if log.stat().st_size > limit:
             shutil.copyfile(log, log.with_name(log.name + ".1"))
             os.truncate(log, 0)
