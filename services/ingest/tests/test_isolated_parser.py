@@ -133,6 +133,24 @@ async def test_host_that_died_is_started_again(folder: Path) -> None:
         await parser.close()
 
 
+async def test_host_that_is_stuck_is_started_again(folder: Path) -> None:
+    parser = IsolatedParser(
+        limits=Limits(wall_seconds=0.5, host_seconds=0.5), target="hostile_targets:Hostile", environment=TESTS
+    )
+    try:
+        await parser.start()
+        first = parser.host_pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        reading = [attempt(parser, folder, "nothing") for _ in range(2)]
+        outcomes = await asyncio.wait_for(asyncio.gather(*reading, return_exceptions=True), 10)
+        assert [type(outcome) for outcome in outcomes] == [TransientError, TransientError]
+        await parser.start()
+        assert parser.host_pid not in (None, first)
+    finally:
+        await parser.close()
+
+
 ORPHAN = """
 import asyncio, os, pathlib, sys
 from docutalk_ingest.adapters.isolated_parser import IsolatedParser

@@ -41,6 +41,8 @@ class Limits:
     cpu_seconds: int = 60
     wall_seconds: float = 120
     file_bytes: int = 64 << 20
+    host_seconds: float = 30
+    """How much longer than `wall_seconds` the host may take to tell the end; after that it is taken for stuck."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class IsolatedParser:
     async def parse(self, path: Path, filename: str, out: Path, *, on_progress: Progress = lambda done, of: None) -> Extraction:
         """Reads the file at `path` into the existing folder `out`.
 
-        Raises `ParseFailed` when the file is at fault and `TransientError` when the process was killed from outside.
+        Raises `ParseFailed` when the file is at fault and `TransientError` when the process was killed from outside or its
+        host is stuck.
         `on_progress(pages done, pages or None)` is called on the event loop.
         """
         host = await self._running_host()
@@ -131,7 +134,14 @@ class IsolatedParser:
         }
         try:
             host.stdin.write(json.dumps(request).encode() + b"\n")
-            end = await ended
+            async with asyncio.timeout(self._limits.wall_seconds + self._limits.host_seconds):
+                end = await ended
+        except TimeoutError:
+            # Without this a host that is stopped or stuck would keep its documents for ever, under a steady heartbeat.
+            with contextlib.suppress(ProcessLookupError):  # another document has noticed first
+                host.kill()
+            await host.wait()
+            raise TransientError("the parser host does not answer and is started again") from None
         except asyncio.CancelledError:
             host.stdin.write(json.dumps({"kill": id_}).encode() + b"\n")
             raise
