@@ -365,6 +365,15 @@ async def test_document_whose_chunks_were_given_up_on_fails_and_is_ready_after_a
     assert (ready.code, ready.reason, ready.chunks_done) == (None, None, 10)
 
 
+async def test_document_fails_although_the_reason_holds_what_cannot_be_stored(db: Database, wire: Wire) -> None:
+    upload = await embedding(db)
+    broken = letter(upload, "embed-chunks-index").model_copy(update={"reason": "unexpected byte \x00 found"})
+    subject = f"dlq.embed.embed-chunks-index.{upload.workspace_id}.{upload.document_id}"
+    await wire.send_raw(subject, broken.model_dump_json().encode())
+    failed = await status_is(db, upload, DocumentStatus.FAILED)
+    assert failed.reason == "Processing was given up: unexpected byte  found"
+
+
 @pytest.mark.parametrize("name", ["ingest-chunks-indexed", "embed-document-deleted", "ingest-dead-letter"])
 async def test_dead_letter_that_does_not_matter_to_readers_leaves_the_document_alone(db: Database, wire: Wire, name: str) -> None:
     upload = await embedding(db)

@@ -12,6 +12,7 @@ from docutalk_common.messaging.consumer import Delivery
 from pydantic import ValidationError
 
 from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.domain import freeze
 
 # Only what a document cannot become ready without; a lost count or a clean-up does not make it worse for the reader.
 _NEEDED = frozenset({"ingest-document-uploaded", "ingest-document-extract", "embed-chunks-index", "ingest-document-indexed"})
@@ -23,7 +24,8 @@ async def fail_document(letter: DeadLetter, delivery: Delivery) -> None:
         return
     async with delivery.transaction() as transaction:
         repository = DocumentRepository(transaction.session)
-        reason = f"Processing was given up: {letter.reason}"
+        # What a library said may hold what PostgreSQL cannot store; a document must not stay unfinished for that.
+        reason = f"Processing was given up: {freeze(letter.reason)}"
         document = await repository.mark_failed(letter.document_id, letter.version or 1, letter.code, reason)
         if document is None and letter.durable == "ingest-document-uploaded":
             document = await _register_failed(repository, letter, reason)
