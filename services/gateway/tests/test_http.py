@@ -342,6 +342,8 @@ async def test_dead_letters_are_listed_newest_first_for_administrators_only(stac
     assert [item["reason"] for item in listing["items"]] == ["reason 4", "reason 2", "reason 1", "reason 0"]
     second = (await admin.http.get(path, params={"page": 2, "per_page": 3})).json()
     assert [item["reason"] for item in second["items"]] == ["reason 0"]
+    middle = (await admin.http.get(path, params={"page": 2, "per_page": 2})).json()
+    assert [item["reason"] for item in middle["items"]] == ["reason 1", "reason 0"]
     one = (await admin.http.get(f"{path}/{sequences[1]}")).json()
     assert (one["reason"], one["payload"], one["sequence"]) == ("reason 1", "e30=", sequences[1])
     for missing in (sequences[3], sequences[4] + 1):

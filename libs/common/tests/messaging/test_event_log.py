@@ -64,3 +64,13 @@ async def test_more_than_one_batch_is_read_whole(playground: Playground) -> None
     await playground.send(thrown(1100, workspace=workspace))
     found = [item async for item in event_log.read_all(playground.nc, "EVENTS", f"{ANY}.{workspace}.*")]
     assert len(found) == 1101
+
+
+async def test_messages_too_large_for_one_batch_are_read_whole(playground: Playground) -> None:
+    workspace = uuid4()
+    for n in range(40):
+        await playground.js.publish(thrown(n, workspace=workspace).subject(), b"x" * 1_900_000)
+    subject = f"{ANY}.{workspace}.*"
+    assert len([item async for item in event_log.read_all(playground.nc, "EVENTS", subject)]) == 40
+    assert len(await event_log.read(playground.nc, "EVENTS", subject)) == 40
+    assert len(await event_log.read(playground.nc, "EVENTS", subject, limit=38)) == 38

@@ -39,6 +39,19 @@ async def read(
 
     Raises `DependencyUnavailable("nats")` when the server does not answer in time.
     """
+    found: list[Stored] = []
+    more = True
+    while more and len(found) < limit:
+        batch, more = await _batch(nc, stream, subject_filter, after, limit - len(found), timeout)
+        found += batch
+        after = batch[-1].sequence if batch else after
+    return found
+
+
+async def _batch(
+    nc: Client, stream: str, subject_filter: str, after: int, limit: int, timeout: float
+) -> tuple[list[Stored], bool]:
+    """What one question brings, and whether more may follow: the server ends a batch early at its `max_pending` bytes."""
     inbox = nc.new_inbox()
     replies: asyncio.Queue[Msg] = asyncio.Queue()
 
@@ -56,7 +69,7 @@ async def read(
             headers = message.headers or {}
             status = headers.get("Status")
             if status in {_END, _NOT_FOUND}:
-                break
+                return found, bool(found) and int(headers.get("Nats-Num-Pending", 0)) > 0
             if status is not None:
                 raise DependencyUnavailable("nats", f"reading {stream} failed: {status} {headers.get('Description', '')}")
             found.append(_stored(message, headers))
@@ -64,18 +77,17 @@ async def read(
         raise DependencyUnavailable("nats", f"{stream} did not answer within {timeout:g} s") from error
     finally:
         await subscription.unsubscribe()
-    return found
+    return found, True
 
 
 async def read_all(nc: Client, stream: str, subject_filter: str, *, after: int = 0) -> AsyncIterator[Stored]:
-    """Every matching message above `after`, a thousand at a time."""
-    while True:
-        batch = await read(nc, stream, subject_filter, after=after)
+    """Every matching message above `after`, a thousand at a time, or fewer where they are large."""
+    more = True
+    while more:
+        batch, more = await _batch(nc, stream, subject_filter, after, limit=1000, timeout=5.0)
         for stored in batch:
+            after = stored.sequence
             yield stored
-        if len(batch) < 1000:
-            return
-        after = batch[-1].sequence
 
 
 def _stored(message: Msg, headers: dict[str, str]) -> Stored:

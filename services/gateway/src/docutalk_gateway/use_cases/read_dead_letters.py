@@ -33,17 +33,20 @@ async def list_dead_letters(nc: Client, *, offset: int, limit: int) -> tuple[lis
     """
     total = await _count(nc)
     found: list[DeadLetterEntry] = []
+    passed = 0
     end = await last_sequence(nc, DEAD_LETTERS, ALL)
-    while end > 0 and len(found) < offset + limit:
+    while end > 0 and len(found) < limit:
         start = max(0, end - WINDOW)
         window = await event_log.read(nc, DEAD_LETTERS, ALL, after=start, limit=end - start)
+        newest_first = [item for item in reversed(window) if item.sequence <= end]
+        # Letters hold whole messages: only those of the page are kept.
         found += [
             DeadLetterEntry(item.sequence, DeadLetter.model_validate_json(item.data))
-            for item in reversed(window)
-            if item.sequence <= end
+            for item in newest_first[max(0, offset - passed) :]
         ]
+        passed += len(newest_first)
         end = start
-    return found[offset : offset + limit], total
+    return found[:limit], total
 
 
 async def get_dead_letter(nc: Client, sequence: int) -> DeadLetterEntry:
