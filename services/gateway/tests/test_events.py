@@ -17,6 +17,7 @@ from docutalk_common.messaging.streams import EVENTS
 from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_gateway.adapters.live_feed import BUFFER, follow, last_sequence
+from docutalk_gateway.use_cases.follow_events import follow_workspace
 
 
 @pytest.fixture
@@ -119,9 +120,24 @@ async def test_last_event_id_that_was_made_up_does_not_hide_what_comes(wire: Wir
     assert event.data["data"]["page_count"] == 1
 
 
+@pytest.mark.parametrize("after", [None, 99_999_999_999])
+async def test_what_happens_once_a_feed_is_open_is_told_however_late_it_is_read(wire: Wire, after: int | None) -> None:
+    workspace = uuid7()
+    events = await follow_workspace(wire.nc, workspace, after=after)
+    await send(wire, extracted(workspace, uuid7(), 1))
+    async with contextlib.aclosing(events), asyncio.timeout(10):
+        event = await anext(events)
+    assert event.name == "document.extracted"
+
+
 async def test_stream_of_a_document_that_is_not_there_is_not_found(ingest_service: Any, person: Any) -> None:
     assert (await person.http.get(f"{person.documents}/{uuid7()}/events/stream")).status_code == 404
     assert (await person.http.get(f"{person.documents}/{uuid7()}/events")).status_code == 404
+
+
+async def test_timeline_after_a_number_that_no_sequence_can_be_is_the_callers_error(person: Any) -> None:
+    answer = await person.http.get(f"{person.documents}/{uuid7()}/events", params={"after": 2**64})
+    assert answer.status_code == 422
 
 
 async def test_streams_end_when_the_gateway_stops(gateway_with: Any, read_events: Any) -> None:

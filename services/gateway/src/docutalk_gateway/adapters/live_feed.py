@@ -89,13 +89,13 @@ async def follow(
     except (NatsError, OSError) as error:
         raise DependencyUnavailable("nats", str(error)) from error
     try:
-        last = await _begin(nc, stream, subject_filter, after, when_ahead)
+        last = await begin(nc, stream, subject_filter, after, when_ahead)
         reconnects = -1 if after is not None else nc.stats["reconnects"]
         while True:
             if buffer.overflowed or nc.stats["reconnects"] != reconnects:
                 buffer.overflowed, reconnects = False, nc.stats["reconnects"]
                 if when_ahead == "restart":
-                    last = await _begin(nc, stream, subject_filter, last, when_ahead)
+                    last = await begin(nc, stream, subject_filter, last, when_ahead)
                 async for stored in event_log.read_all(nc, stream, subject_filter, after=last):
                     last = stored.sequence
                     yield stored
@@ -112,7 +112,9 @@ async def follow(
             await subscription.unsubscribe()
 
 
-async def _begin(nc: Client, stream: str, subject_filter: str, after: int | None, when_ahead: str) -> int:
+async def begin(nc: Client, stream: str, subject_filter: str, after: int | None, when_ahead: str = "clamp") -> int:
+    """The sequence after which `follow` begins: that of now for None. Ask before telling a client that it listens: what
+    happens between the two would else be taken for the past."""
     if after == 0:
         return 0
     newest = await last_sequence(nc, stream, subject_filter)

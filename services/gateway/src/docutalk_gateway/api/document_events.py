@@ -37,7 +37,7 @@ async def _known(access: Access, document_id: UUID) -> None:
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/events")
 async def get_timeline(
-    access: Reader, document_id: UUID, after: Annotated[int, Query(ge=0, description="A `sequence`")] = 0
+    access: Reader, document_id: UUID, after: Annotated[int, Query(ge=0, le=2**63 - 1, description="A `sequence`")] = 0
 ) -> shapes.Listing[shapes.Event]:
     """What happened to a document, oldest first, as long as the log goes back (30 days)."""
     events = await document_timeline(access.gateway.broker.nc, access.workspace_id, document_id, after=after, limit=TIMELINE_MAX)
@@ -52,14 +52,14 @@ async def stream_document(access: Reader, document_id: UUID, last_id: LastEventI
     """Everything that happens to a document, from its beginning or from after `Last-Event-ID` on."""
     await _known(access, document_id)
     nc = access.gateway.broker.nc
-    events = follow_document(nc, access.workspace_id, document_id, after=last_event_id(last_id))
+    events = await follow_document(nc, access.workspace_id, document_id, after=last_event_id(last_id))
     return EventStream(_encoded(events), closing=access.gateway.closing)
 
 
 @router.get("/workspaces/{workspace_id}/events/stream", response_class=EventStream, responses=_STREAM)
 async def stream_workspace(access: Reader, last_id: LastEventId = None) -> EventStream:
     """Everything that happens to the documents of a workspace, from now on or from after `Last-Event-ID` on."""
-    events = follow_workspace(access.gateway.broker.nc, access.workspace_id, after=last_event_id(last_id))
+    events = await follow_workspace(access.gateway.broker.nc, access.workspace_id, after=last_event_id(last_id))
     return EventStream(_encoded(events), closing=access.gateway.closing)
 
 

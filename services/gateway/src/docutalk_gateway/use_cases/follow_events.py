@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,7 +13,7 @@ from docutalk_common.messaging.event_log import Stored
 from docutalk_common.messaging.streams import EVENTS
 from nats.aio.client import Client
 
-from docutalk_gateway.adapters.live_feed import follow
+from docutalk_gateway.adapters.live_feed import begin, follow
 
 # What is about documents. Messages and answers are left out: a conversation belongs to one person, not to the workspace.
 _ENTITIES = frozenset({"document", "progress", "chunks"})
@@ -51,14 +52,23 @@ async def document_timeline(nc: Client, workspace_id: UUID, document_id: UUID, *
 async def follow_document(
     nc: Client, workspace_id: UUID, document_id: UUID, *, after: int | None
 ) -> AsyncGenerator[TimelineEvent]:
-    """Everything about a document: from its beginning, or from after the sequence `after`."""
-    async for stored in follow(nc, EVENTS, f"evt.*.*.*.*.{workspace_id}.{document_id}", after=after or 0):
-        if stored is not None and (event := _event(stored)) is not None:
-            yield event
+    """Everything about a document: from its beginning, or from after the sequence `after`. Where it begins is settled when
+    this returns: what happens from then on is told, however late the reading begins."""
+    return await _following(nc, f"evt.*.*.*.*.{workspace_id}.{document_id}", after or 0)
 
 
 async def follow_workspace(nc: Client, workspace_id: UUID, *, after: int | None) -> AsyncGenerator[TimelineEvent]:
-    """Everything about the documents of a workspace: from now on, or from after the sequence `after`."""
-    async for stored in follow(nc, EVENTS, f"evt.*.*.*.*.{workspace_id}.>", after=after):
-        if stored is not None and (event := _event(stored)) is not None:
-            yield event
+    """Everything about the documents of a workspace: from now on, which is when this returns, or from after the sequence
+    `after`."""
+    return await _following(nc, f"evt.*.*.*.*.{workspace_id}.>", after)
+
+
+async def _following(nc: Client, subject: str, after: int | None) -> AsyncGenerator[TimelineEvent]:
+    return _events(follow(nc, EVENTS, subject, after=await begin(nc, EVENTS, subject, after)))
+
+
+async def _events(messages: AsyncGenerator[Stored | None]) -> AsyncGenerator[TimelineEvent]:
+    async with contextlib.aclosing(messages):
+        async for stored in messages:
+            if stored is not None and (event := _event(stored)) is not None:
+                yield event
