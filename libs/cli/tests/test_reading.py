@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -265,6 +266,21 @@ def test_narrow_terminal_breaks_an_answer_between_words(shell: Any, server: Any)
     answer = terminal.screen.replace("\r", "").split("\n\n")[0]
     assert answer.replace("\n", " ").replace("  ", " ") == words
     assert all(len(line) <= 40 for line in answer.splitlines())
+
+
+def test_terminal_does_not_obey_what_a_document_or_a_model_says(shell: Any, server: Any) -> None:
+    hostile = "before\x1b]0;PWNED\x9c \x9b2J after"
+    server.answer = [
+        FRAMES[0],
+        (2, "delta", {"text": hostile}),
+        (3, "done", WHOLE | {"citations": [CITATION | {"quote": hostile}]}),
+    ]
+    server.search = {"results": [_found(hostile, "after")], "took_ms": 1.0}
+    for arguments in (["ask", "How much?"], ["search", "after"]):
+        terminal = Terminal(shell, *arguments)
+        assert terminal.code() == 0
+        assert "after" in terminal.screen
+        assert re.findall("\x1b]|[\x80-\x9f]", terminal.screen) == []
 
 
 def test_narrow_terminal_leaves_columns_out_and_keeps_names_whole(shell: Any, server: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
@@ -18,6 +19,8 @@ _STATUS_STYLES = {"ready": "green", "failed": "red", "cancelled": "yellow", "que
 _GAP = 2
 # What a filename or a sentence needs to be read with comfort.
 _ROOM = 44
+# A terminal obeys these, and what is shown was written by strangers: documents, their names, a model that a document talks to.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Exit(IntEnum):
@@ -61,20 +64,21 @@ class Output:
 
     def line(self, text: str | Text) -> None:
         """One line; wrapped at words on a terminal, whole in a pipe."""
-        self.out.print(Text(text) if isinstance(text, str) else text, soft_wrap=not self.out.is_terminal)
+        self.out.print(_harmless(text, self.out), soft_wrap=not self.out.is_terminal)
 
     def raw(self, text: str) -> None:
-        """Characters as they are, at once."""
-        sys.stdout.write(text)
+        """Characters as they are, at once; on a terminal without those that it would obey."""
+        sys.stdout.write(_CONTROL.sub("\ufffd", text) if self.out.is_terminal else text)
         sys.stdout.flush()
 
     def note(self, text: str | Text) -> None:
         """A remark that is not part of the result."""
-        self.err.print(Text(text, style="dim") if isinstance(text, str) else text, soft_wrap=not self.err.is_terminal)
+        remark = Text(text, style="dim") if isinstance(text, str) else text
+        self.err.print(_harmless(remark, self.err), soft_wrap=not self.err.is_terminal)
 
     def error(self, text: str) -> None:
         """Why the command fails."""
-        self.err.print(Text.assemble(("Error: ", "red"), text), soft_wrap=not self.err.is_terminal)
+        self.err.print(_harmless(Text.assemble(("Error: ", "red"), text), self.err), soft_wrap=not self.err.is_terminal)
 
     def table(
         self,
@@ -91,7 +95,7 @@ class Output:
             for row in rows:
                 self.raw("\t".join(_one_line(str(cell)) for cell in row) + "\n")
             return
-        cells = [dict(zip(columns, (Text(c) if isinstance(c, str) else c for c in row), strict=True)) for row in rows]
+        cells = [dict(zip(columns, (_harmless(c, self.out) for c in row), strict=True)) for row in rows]
         shown = self._fitting(columns, cells, wide, optional)
         table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold", pad_edge=False)
         numbers = set(numeric)
@@ -111,6 +115,14 @@ class Output:
                 break
             shown.remove(name)
         return shown
+
+
+def _harmless(text: str | Text, console: Console) -> Text:
+    """The text; for a terminal with a mark in the place of each control character. Styles stay where they are."""
+    shown = Text(text) if isinstance(text, str) else text.copy()
+    if console.is_terminal:
+        shown.plain = _CONTROL.sub("\ufffd", shown.plain)
+    return shown
 
 
 def status_text(status: str) -> Text:
