@@ -15,13 +15,14 @@ import pytest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.contracts.ingest import DocumentStatus
-from docutalk_common.db import Cause
+from docutalk_common.db import Cause, Database
 from docutalk_common.process import wait_until
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import Upload
 from docutalk_gateway.domain import Role
 from docutalk_gateway.use_cases.accept_upload import UploadRequest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 
 async def objects(gateway: Any, person: Any) -> list[str]:
@@ -335,3 +336,20 @@ async def test_upload_while_the_object_store_is_away_is_refused_and_may_be_repea
         await stack.backend.start_server("storage")
     assert (await person.upload(("a.txt", b"x" * 100_000))).status_code == 202
     assert json.loads((await person.http.get("/health")).content)["status"] == "ok"
+
+
+async def test_failure_to_clean_up_does_not_hide_the_failure_before_it(gateway: Any, person: Any) -> None:
+    async def data() -> AsyncIterator[bytes]:
+        yield b"never a document"
+
+    broken = Database(gateway.settings.postgres_dsn.get_secret_value(), schema="a_schema_without_tables", pool_size=1)
+    upload = UploadRequest(gateway.storage, broken, workspace_id=person.workspace, max_bytes=100)
+    try:
+        await upload.add("a.txt", data())
+        with pytest.raises(DBAPIError, match="uploads"):
+            await upload.commit(Cause.new(), uploaded_by=person.id, auto_classify=True)
+        await upload.discard()
+    finally:
+        await broken.close()
+    [stays] = upload.files
+    assert (await gateway.storage.stat(stays.key)).size == stays.size, "nobody could tell whether it is a document"

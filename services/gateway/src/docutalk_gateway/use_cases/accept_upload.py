@@ -12,7 +12,6 @@ from docutalk_common import content_type as content
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.db import Cause, Database
-from docutalk_common.errors import DocuTalkError
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.telemetry import get_logger
 
@@ -126,9 +125,10 @@ class UploadRequest:
                 self._loose -= await self._kept()
             if self._loose:
                 await self._storage.delete(sorted(self._loose))
-        except DocuTalkError as error:
-            # An object too many is better than a document without its bytes.
-            log.warning("objects of a failed upload stay behind", count=len(self._loose), reason=str(error))
+        except Exception as error:
+            # An object too many is better than a document without its bytes, and than an error for what was accepted.
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("objects of a failed upload stay behind", count=len(self._loose), reason=reason)
 
     async def _kept(self) -> set[str]:
         """After a commit whose outcome is unknown: the objects that have become documents all the same."""
