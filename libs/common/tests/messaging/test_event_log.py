@@ -74,3 +74,4 @@ async def test_messages_too_large_for_one_batch_are_read_whole(playground: Playg
     assert len([item async for item in event_log.read_all(playground.nc, "EVENTS", subject)]) == 40
     assert len(await event_log.read(playground.nc, "EVENTS", subject)) == 40
     assert len(await event_log.read(playground.nc, "EVENTS", subject, limit=38)) == 38
+    await playground.js.purge_stream("EVENTS", subject=subject)
