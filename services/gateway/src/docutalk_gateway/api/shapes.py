@@ -35,7 +35,11 @@ Text = Annotated[str, Field(max_length=20_000)]
 
 def is_text(value: str) -> bool:
     """Whether it can be stored and hashed: no NUL, and no half of a surrogate pair."""
-    return "\x00" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in value
 
 
 class Body(BaseModel):
