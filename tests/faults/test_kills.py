@@ -23,7 +23,7 @@ VICTIMS = ("ingest", "embed", "nats", "gateway", "postgres", "chat", "storage")
 SECONDS = 240.0
 
 
-def _library(copies: int = 10, pages: int = 40) -> list[tuple[str, bytes]]:
+def _library(copies: int = 8, pages: int = 26) -> list[tuple[str, bytes]]:
     """Files with different, wordy pages: enough work that every kill hits something in flight."""
     files = []
     for copy in range(copies):
