@@ -42,14 +42,14 @@ async def read(
     found: list[Stored] = []
     more = True
     while more and len(found) < limit:
-        batch, more = await _batch(nc, stream, subject_filter, after, limit - len(found), timeout)
+        batch, more = await _batch(nc, stream, subject_filter, after=after, limit=limit - len(found), timeout=timeout)
         found += batch
         after = batch[-1].sequence if batch else after
     return found
 
 
 async def _batch(
-    nc: Client, stream: str, subject_filter: str, after: int, limit: int, timeout: float
+    nc: Client, stream: str, subject_filter: str, *, after: int, limit: int, timeout: float
 ) -> tuple[list[Stored], bool]:
     """What one question brings, and whether more may follow: the server ends a batch early at its `max_pending` bytes."""
     inbox = nc.new_inbox()
@@ -84,7 +84,7 @@ async def read_all(nc: Client, stream: str, subject_filter: str, *, after: int =
     """Every matching message above `after`, a thousand at a time, or fewer where they are large."""
     more = True
     while more:
-        batch, more = await _batch(nc, stream, subject_filter, after, limit=1000, timeout=5.0)
+        batch, more = await _batch(nc, stream, subject_filter, after=after, limit=1000, timeout=5.0)
         for stored in batch:
             after = stored.sequence
             yield stored
