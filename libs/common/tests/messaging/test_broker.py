@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
@@ -149,6 +150,27 @@ async def test_stop_while_nats_is_away_ends_in_time(stack: TestStack, playground
         assert time.monotonic() - started < 12
     finally:
         await stack.backend.start_server("nats")
+
+
+async def test_stop_with_something_unsent_on_a_lost_connection_is_still_a_stop(stack: TestStack, playground: Playground) -> None:
+    """nats-py sends what is pending before it closes, and raised when there was no connection left to send it on."""
+    broker = operating(stack, playground)
+    await broker.start()
+    await stack.backend.stop_server("nats")
+    try:
+        await wait_until(_disconnected(broker), seconds=10, what="the client sees that the server is gone")
+        await broker.nc.publish("evt.unsent", b"")
+        await broker.stop(grace=1)
+    finally:
+        await stack.backend.start_server("nats")
+    assert broker.nc.is_closed
+
+
+def _disconnected(broker: MessageBroker) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return not broker.nc.is_connected
+
+    return check
 
 
 async def test_consumer_goes_on_after_nats_was_killed(stack: TestStack, playground: Playground) -> None:

@@ -239,7 +239,9 @@ class MessageBroker:
             # without telling its queue.
             with contextlib.suppress(TimeoutError, NatsError, OSError):
                 await self._nc.flush(timeout=2)
-            await self._nc.close()
+            # A connection that is lost in this moment fails to send what is pending; there is nobody to send it to.
+            with contextlib.suppress(NatsError, OSError):
+                await self._nc.close()
 
     async def _connect(self) -> Client:
         return await nats.connect(
