@@ -76,7 +76,7 @@ async def bare_consumer(playground: Playground, js: JetStreamContext, count: int
 async def guarded_consumer(
     playground: Playground, broker_of: Callable[[bool], MessageBroker], count: int, *, with_db: bool
 ) -> float:
-    """The middleware at batch 1 through FastStream, as services run it. Messages a second."""
+    """The middleware at batch 1, as services run it. Messages a second."""
     entry = await playground.durable()
     await publish(playground, count)
     done = asyncio.Event()

@@ -1,6 +1,6 @@
 """Nothing reaches a service's code but through the middleware.
 
-A subscriber beside it would lose messages on the first exception (FastStream's default terminates them), handle repetitions
+A subscriber beside it would lose messages on the first exception (nobody would send them again), handle repetitions
 twice and burn its attempts while PostgreSQL is down; and nothing would tell. So services may not subscribe themselves.
 """
 
