@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -74,4 +76,18 @@ async def test_messages_too_large_for_one_batch_are_read_whole(playground: Playg
     assert len([item async for item in event_log.read_all(playground.nc, "EVENTS", subject)]) == 40
     assert len(await event_log.read(playground.nc, "EVENTS", subject)) == 40
     assert len(await event_log.read(playground.nc, "EVENTS", subject, limit=38)) == 38
+    await playground.js.purge_stream("EVENTS", subject=subject)
+
+
+async def test_reader_that_falls_behind_is_not_cut_off(playground: Playground) -> None:
+    workspace = uuid4()
+    for n in range(40):
+        await playground.js.publish(thrown(n, workspace=workspace).subject(), b"x" * 1_900_000)
+    subject = f"{ANY}.{workspace}.*"
+    reading = asyncio.ensure_future(event_log.read(playground.nc, "EVENTS", subject))
+    # The loop stands still while the server sends: what it has sent waits in its buffer for this client.
+    for after in (0.002, 0.01, 0.05):
+        asyncio.get_running_loop().call_later(after, time.sleep, 0.2)
+    assert len(await reading) == 40
+    assert playground.nc.stats["reconnects"] == 0
     await playground.js.purge_stream("EVENTS", subject=subject)

@@ -20,6 +20,9 @@ from docutalk_common.errors import DependencyUnavailable
 
 _END = "204"
 _NOT_FOUND = "404"
+# Without a bound of ours the server sends up to its `max_pending` (64 MiB) at once, and a client that has not read that
+# much yet is then cut off as a slow consumer.
+_BATCH_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ async def read(
 async def _batch(
     nc: Client, stream: str, subject_filter: str, *, after: int, limit: int, timeout: float
 ) -> tuple[list[Stored], bool]:
-    """What one question brings, and whether more may follow: the server ends a batch early at its `max_pending` bytes."""
+    """What one question brings, and whether more may follow: the server ends a batch early at `_BATCH_BYTES`."""
     inbox = nc.new_inbox()
     replies: asyncio.Queue[Msg] = asyncio.Queue()
 
@@ -59,7 +62,7 @@ async def _batch(
         replies.put_nowait(message)
 
     subscription = await nc.subscribe(inbox, cb=arrived)
-    question = {"seq": after + 1, "next_by_subj": subject_filter, "batch": limit}
+    question = {"seq": after + 1, "next_by_subj": subject_filter, "batch": limit, "max_bytes": _BATCH_BYTES}
     found: list[Stored] = []
     deadline = time.monotonic() + timeout
     try:
