@@ -21,7 +21,7 @@ from pydantic.json_schema import models_json_schema
 from docutalk_common.contracts import chat, dead_letters, embed, gateway, ingest
 from docutalk_common.contracts.envelope import Contract, Envelope, Message
 from docutalk_common.messaging.requests import ReplyError
-from docutalk_common.messaging.streams import DEAD_LETTERS, DURABLES, EVENTS, REQUESTS, SERVICES, STREAMS, TOKENS, WORK
+from docutalk_common.messaging.streams import DEAD_LETTERS, DURABLES, EVENTS, REQUESTS, SCHEDULES, SERVICES, STREAMS, TOKENS, WORK
 from docutalk_common.messaging.topology import ACK_WAIT_SECONDS, rights
 
 Json = dict[str, Any]
@@ -123,7 +123,7 @@ class _Document:
         }
 
     def event_or_work(self, model: type[Message]) -> None:
-        stream = EVENTS if model.kind == "event" else WORK
+        stream = {"event": EVENTS, "work": WORK, "due": SCHEDULES}[model.kind]
         inside = {"type": {"const": model.type}, "data": _ref("schemas", model.__name__)}
         payload = {"allOf": [_ref("schemas", "Envelope"), {"type": "object", "properties": inside}]}
         self.message(model.type, model, payload, headers=_HEADERS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
-from docutalk_common.contracts.ingest import DocumentStatus
+from docutalk_common.contracts.ingest import DocumentMetadata, DocumentStatus
 from docutalk_common.errors import DocuTalkError
 
 FINAL_STATUSES = frozenset({DocumentStatus.READY, DocumentStatus.FAILED, DocumentStatus.CANCELLED})
@@ -47,12 +47,30 @@ class TooMuchText(ParseFailed):
 
 
 @dataclass(frozen=True)
+class UnitSpan:
+    """A named stretch of a page: `text[start:end]`. `kind` and `level` as in the contract `Unit`."""
+
+    kind: str
+    label: str
+    start: int
+    end: int
+    level: int = 0
+
+
+@dataclass(frozen=True)
 class ParsedPage:
-    """One page: what the document itself calls it, and its frozen text. `readable` is false when the page is damaged."""
+    """One page: what the document itself calls it, and its frozen text.
+
+    `kind` as in the contract `Page`. `readable` is false when the page is damaged. `needs_ocr` when what it says is (mostly) in
+    its picture; `text` is then what could be read without.
+    """
 
     label: str
     text: str
     readable: bool = True
+    kind: str = "page"
+    units: list[UnitSpan] = field(default_factory=list)
+    needs_ocr: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,21 +79,32 @@ class ParsedDocument:
 
     pages: Iterator[ParsedPage]
     page_count: int | None = None
+    metadata: DocumentMetadata = field(default_factory=DocumentMetadata)
 
 
 @dataclass(frozen=True)
 class ExtractedPage:
-    """A page with its chunks as `(start, end, batch)`: code point offsets into `text`, and the batch a chunk travels in."""
+    """A page with its chunks as `(start, end, batch)`: code point offsets into `text`, and the batch a chunk travels in.
+
+    `lines`, for a page read by OCR: `(start, end, left, top, right, bottom)`, the box in shares (0 to 1) of the page from its
+    upper left corner.
+    """
 
     number: int
     label: str
     text: str
     chunks: list[tuple[int, int, int]]
+    kind: str = "page"
+    units: list[UnitSpan] = field(default_factory=list)
+    lines: list[tuple[int, int, float, float, float, float]] | None = None
 
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """The totals of one extraction. `unreadable` are the numbers of damaged pages."""
+    """The totals of one extraction. `unreadable` are the numbers of damaged pages, `ocr` of those read from their picture.
+
+    `text_hash` is the SHA-256 of the texts of all pages, a form feed between them; `extractor` names what read the file.
+    """
 
     content_type: str
     page_count: int
@@ -83,6 +112,10 @@ class ExtractionSummary:
     chunk_count: int
     batch_count: int
     unreadable: list[int] = field(default_factory=list)
+    ocr: list[int] = field(default_factory=list)
+    metadata: DocumentMetadata = field(default_factory=DocumentMetadata)
+    extractor: str = ""
+    text_hash: str = ""
 
 
 @dataclass

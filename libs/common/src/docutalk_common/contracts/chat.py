@@ -7,13 +7,13 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from docutalk_common.contracts.envelope import Contract, Message
+from docutalk_common.contracts.envelope import Contract, DocumentEvent, Message, MessageKind
 
 
 class AnswerEvent(Message):
     """An event about one answer."""
 
-    kind: ClassVar[Literal["event", "work"]] = "event"
+    kind: ClassVar[MessageKind] = "event"
     owner = "chat"
     answer_id: UUID
     message_id: UUID
@@ -57,6 +57,16 @@ class Citation(Contract):
     start: int
     end: int
     quote: str
+    source_deleted_at: datetime | None = None
+    """The document was deleted since: the quote stands, its page is gone."""
+
+
+class DocumentUncited(DocumentEvent):
+    """The receipt of chat: so many citations now say that their source was deleted."""
+
+    type = "chat.document.uncited.v1"
+    owner = "chat"
+    citations: int
 
 
 class FrameKind(StrEnum):

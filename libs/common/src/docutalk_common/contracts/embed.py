@@ -13,6 +13,7 @@ class ChunksIndexed(DocumentEvent):
 
     type = "embed.chunks.indexed.v1"
     owner = "embed"
+    batch: int | None = None
     chunks_done: int
     chunk_count: int
 
@@ -23,6 +24,14 @@ class DocumentIndexed(DocumentEvent):
     type = "embed.document.indexed.v1"
     owner = "embed"
     chunk_count: int
+
+
+class DocumentUnindexed(DocumentEvent):
+    """The receipt of embed: so many chunks of a deleted document, with their vectors and words, are gone for good."""
+
+    type = "embed.document.unindexed.v1"
+    owner = "embed"
+    chunks: int
 
 
 class SearchMode(StrEnum):

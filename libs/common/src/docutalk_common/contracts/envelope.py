@@ -10,6 +10,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MessageKind = Literal["event", "work", "due"]
+"""A past fact, a piece of work, or the server's clock saying that something is to be done."""
+
 
 def uuid7() -> UUID:
     """A time-ordered UUID (RFC 9562, version 7): 48 bits of Unix milliseconds, then 74 random bits."""
@@ -30,7 +33,7 @@ class Message(Contract):
 
     type: ClassVar[str]
     """`<owner>.<entity>.<verb>.v<N>`, the CloudEvents type and the key of the golden file."""
-    kind: ClassVar[Literal["event", "work"]]
+    kind: ClassVar[MessageKind]
     owner: ClassVar[str]
     """For an event the service that emits it, for work the service that does it."""
 
@@ -45,16 +48,16 @@ class Message(Contract):
     def subject_filter(cls) -> str:
         """The NATS filter that matches every message of this type."""
         owner, entity, verb, version = cls.type.split(".")
-        if cls.kind == "event":
-            return f"evt.{owner}.{version}.{entity}.{verb}.*.*"
-        return f"work.{owner}.{version}.{entity}.{verb}.*"
+        if cls.kind == "work":
+            return f"work.{owner}.{version}.{entity}.{verb}.*"
+        return f"{'evt' if cls.kind == 'event' else 'due'}.{owner}.{version}.{entity}.{verb}.*.*"
 
     def subject(self) -> str:
         """The subject this message is published under."""
         base = self.subject_filter().rstrip("*.")
-        if self.kind == "event":
-            return f"{base}.{self.workspace_id}.{self.entity_id}"
-        return f"{base}.{self.workspace_id}"
+        if self.kind == "work":
+            return f"{base}.{self.workspace_id}"
+        return f"{base}.{self.workspace_id}.{self.entity_id}"
 
 
 class Envelope(Contract):
@@ -76,7 +79,7 @@ class Envelope(Contract):
 class DocumentEvent(Message):
     """An event about one version of one document. A consumer ignores it when it has seen a later version."""
 
-    kind: ClassVar[Literal["event", "work"]] = "event"
+    kind: ClassVar[MessageKind] = "event"
     document_id: UUID
     version: int = 1
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 from uuid import UUID
 
-from docutalk_common.contracts.envelope import DocumentEvent, Message
+from docutalk_common.contracts.envelope import DocumentEvent, Message, MessageKind
 
 
 class DocumentUploaded(DocumentEvent):
@@ -29,7 +29,7 @@ class MessagePosted(Message):
     """
 
     type = "gateway.message.posted.v1"
-    kind: ClassVar[Literal["event", "work"]] = "event"
+    kind: ClassVar[MessageKind] = "event"
     owner = "gateway"
     message_id: UUID
     answer_id: UUID

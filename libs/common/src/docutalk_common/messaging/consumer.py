@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -30,7 +30,7 @@ from docutalk_common.contracts.dead_letters import DeadLetter
 from docutalk_common.contracts.envelope import Contract, Envelope, Message, uuid7
 from docutalk_common.db import Cause, Database, Transaction
 from docutalk_common.errors import DependencyUnavailable, DocuTalkError, PermanentError
-from docutalk_common.messaging.streams import DEAD_LETTERS, Durable
+from docutalk_common.messaging.streams import DEAD_LETTERS, SCHEDULES, Durable
 
 log = telemetry.get_logger(__name__)
 
@@ -154,6 +154,8 @@ class ConsumerMiddleware:
             # About this very consumer: it would fail again, and every failure would add another dead letter.
             await message.ack()
             return "own_dead_letter"
+        if self.durable.stream == SCHEDULES:
+            envelope = _envelope_of_firing(envelope, message)
         delivery = Delivery(envelope, attempt, self.durable.name, self._db)
         with (
             telemetry.span(self.durable.name, kind=SpanKind.CONSUMER, headers=message.headers) as span,
@@ -302,6 +304,14 @@ def _envelope_of(letter: DeadLetter, data: bytes) -> Envelope:
         workspace_id=letter.workspace_id or UUID(int=0),
         correlation_id=correlation or uuid7(),
         data={},
+    )
+
+
+def _envelope_of_firing(envelope: Envelope, message: Msg) -> Envelope:
+    """A schedule's message is the same at every firing; its place in the stream is what tells one firing from the next."""
+    place = f"{message.metadata.stream}/{message.metadata.sequence.stream}"
+    return envelope.model_copy(
+        update={"id": uuid5(envelope.id, place), "correlation_id": uuid7(), "time": message.metadata.timestamp}
     )
 
 

@@ -47,6 +47,8 @@ def sample(model: type[BaseModel], path: str = "") -> dict[str, Any]:
 
 
 def _value(kind: Any, path: str) -> Any:
+    if kind is Any:
+        return path
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         # None is one of the values; the other one says more.

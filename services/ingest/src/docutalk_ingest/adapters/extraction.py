@@ -58,7 +58,10 @@ class Extractor:
         if not any_text:
             raise _no_text(media_type)
         batch_count = plan.batch + 1 if chunk_count else 0
-        return asdict(ExtractionSummary(media_type, page_count, characters, chunk_count, batch_count, unreadable))
+        summary = ExtractionSummary(
+            media_type, page_count, characters, chunk_count, batch_count, unreadable, metadata=document.metadata
+        )
+        return {**asdict(summary), "metadata": summary.metadata.model_dump(mode="json")}
 
 
 def _wire_size(text: str) -> int:

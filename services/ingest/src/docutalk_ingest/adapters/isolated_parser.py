@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from docutalk_common.contracts.ingest import DocumentMetadata
 from docutalk_common.errors import TransientError
 from docutalk_common.telemetry import get_logger
 
@@ -157,7 +158,9 @@ class IsolatedParser:
                 log.warning("a parser raised", filename=filename, detail=outcome["detail"])
             if "failed" in outcome:
                 raise ParseFailed(*outcome["failed"])
-            return Extraction(ExtractionSummary(**outcome["summary"]), out)
+            summary = outcome["summary"]
+            metadata = DocumentMetadata.model_validate(summary["metadata"])
+            return Extraction(ExtractionSummary(**{**summary, "metadata": metadata}), out)
         if end["late"]:
             raise ParseFailed(
                 "timeout",

@@ -26,7 +26,7 @@ UNREAD = (DocumentStatus.QUEUED, DocumentStatus.EXTRACTING, DocumentStatus.CHUNK
 """Before the pages are stored."""
 PROGRESS_INTERVAL = timedelta(seconds=1)
 
-_SHOWN = [documents.c[name] for name in Document.model_fields]
+_SHOWN = [documents.c[name] for name in Document.model_fields if name in documents.c]
 
 
 def _current(document_id: UUID, version: int) -> ColumnElement[bool]:
