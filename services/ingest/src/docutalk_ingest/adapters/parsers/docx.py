@@ -42,7 +42,7 @@ _TEXT = frozenset({"t", "v"})
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
-def read_docx(path: Path) -> ParsedDocument:
+def read_docx(path: Path, password: str | None = None) -> ParsedDocument:
     """The whole document as one page labelled `1`: where its pages end is decided by the program that shows it."""
     with open_zip(path, _WHAT) as archive:
         body = _main_part(archive)

@@ -37,7 +37,7 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 _CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
 
 
-def read_html(path: Path) -> ParsedDocument:
+def read_html(path: Path, password: str | None = None) -> ParsedDocument:
     """The text of a web page as one page labelled `1`. Nothing that it refers to is fetched."""
     markup = decode_file(path, declared=_declared_charset)
     article = _article(markup)

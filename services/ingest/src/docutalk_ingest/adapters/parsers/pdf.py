@@ -47,7 +47,7 @@ class _Glyph:
         return (self.left + self.right) / 2
 
 
-def read_pdf(path: Path) -> ParsedDocument:
+def read_pdf(path: Path, password: str | None = None) -> ParsedDocument:
     """The pages of a PDF with their labels. `encrypted`, `damaged`, `too_many_pages`."""
     document = _open(path)
     count = len(document)

@@ -14,7 +14,10 @@ from docutalk_ingest.adapters.parsers.pdf import read_pdf
 from docutalk_ingest.adapters.parsers.text import read_text
 from docutalk_ingest.domain import ParsedDocument, ParseFailed
 
-_READERS: dict[str, Callable[[Path], ParsedDocument]] = {
+Reader = Callable[[Path, str | None], ParsedDocument]
+"""Takes the file and the password it may need."""
+
+_READERS: dict[str, Reader] = {
     kinds.PDF: read_pdf,
     kinds.DOCX: read_docx,
     kinds.HTML: read_html,
@@ -44,21 +47,24 @@ _UNSUPPORTED: dict[str, tuple[str, str]] = {
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
 
 
-def read_document(path: Path, filename: str) -> tuple[str, ParsedDocument]:
-    """The media type of a file, by its content, and its pages. `empty`, `unsupported_type`, and what the readers say."""
+def read_document(path: Path, filename: str, password: str | None = None) -> tuple[str, ParsedDocument]:
+    """The media type of a file, by its content, and its pages.
+
+    `empty`, `unsupported_type`, `encrypted`, `wrong_password`, and what the readers say.
+    """
     if path.stat().st_size == 0:
         raise ParseFailed("empty", "The file is empty: it holds no bytes. Check the original and upload it again.")
     media_type = kinds.detect_file(path, filename)
+    if kinds.is_ole(path) and _holds(path, _ENCRYPTED_OFFICE):
+        raise ParseFailed("encrypted", "The Office file is protected by a password. Retry the document with its password.")
     reader = _READERS.get(media_type)
     if reader is None:
         raise _unsupported(path, filename, media_type)
-    return media_type, reader(path)
+    return media_type, reader(path, password)
 
 
 def _unsupported(path: Path, filename: str, media_type: str) -> ParseFailed:
     suffix = Path(filename).suffix.lower()
-    if media_type in {kinds.DOC, kinds.XLS, kinds.PPT, kinds.OLE} and _holds(path, _ENCRYPTED_OFFICE):
-        return ParseFailed("encrypted", "The Office file is protected by a password. Remove the protection and upload it again.")
     if media_type == kinds.ZIP and suffix in {".docx", ".xlsx", ".pptx", ".odt", ".epub"}:
         return ParseFailed("damaged", f"The {suffix} file is damaged or incomplete and cannot be opened. Save it again.")
     if media_type.startswith("image/"):

@@ -15,7 +15,7 @@ _SAMPLE_BYTES = 256 * 1024
 _BYTES_PER_CHARACTER = 4
 
 
-def read_text(path: Path) -> ParsedDocument:
+def read_text(path: Path, password: str | None = None) -> ParsedDocument:
     """The whole text as one page labelled `1`. `TooMuchText`, `empty`."""
     text = decode_file(path)
     if not text.strip():
