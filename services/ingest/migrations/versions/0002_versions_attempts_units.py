@@ -25,7 +25,13 @@ ALTER TABLE documents
   ADD COLUMN unlocked_key text,
   ADD COLUMN queued_at timestamptz NOT NULL DEFAULT now(),
   -- When its extraction was handed out; unset while it waits for its workspace's turn.
-  ADD COLUMN released_at timestamptz;
+  ADD COLUMN released_at timestamptz,
+  ADD COLUMN batch_count integer,
+  -- What led to the work that waits: correlation_id, causation_id, actor, traceparent.
+  ADD COLUMN cause jsonb NOT NULL DEFAULT '{}',
+  -- Of a deleted document: how many pages went with it, and when its objects were gone.
+  ADD COLUMN erased_pages integer,
+  ADD COLUMN erased_at timestamptz;
 
 UPDATE documents SET served_version = version WHERE status = 'ready';
 -- Whatever was on its way has its message already.
@@ -35,8 +41,7 @@ CREATE INDEX documents_waiting ON documents (workspace_id, queued_at, document_i
   WHERE status = 'queued' AND released_at IS NULL AND deleted_at IS NULL;
 CREATE INDEX documents_released ON documents (workspace_id)
   WHERE released_at IS NOT NULL AND status IN ('queued', 'extracting', 'chunking') AND deleted_at IS NULL;
-CREATE INDEX documents_unfinished ON documents (workspace_id, status)
-  WHERE status IN ('queued', 'extracting', 'chunking', 'embedding') AND deleted_at IS NULL;
+CREATE INDEX documents_by_status ON documents (workspace_id, status) WHERE deleted_at IS NULL;
 CREATE INDEX documents_of_source ON documents (source_id) WHERE source_id IS NOT NULL;
 
 -- `lines`: for a page read by OCR, [start, end, left, top, right, bottom] of each line, in shares of the page.
@@ -52,13 +57,17 @@ CREATE TABLE versions (
   object_key text NOT NULL,
   unlocked_key text,
   page_count integer,
+  extractor text,
+  text_hash text,
   created_by uuid NOT NULL,
   created_at timestamptz NOT NULL,
   PRIMARY KEY (document_id, version)
 );
 CREATE INDEX versions_objects ON versions (object_key);
+CREATE INDEX versions_unlocked ON versions (unlocked_key) WHERE unlocked_key IS NOT NULL;
 INSERT INTO versions
-  SELECT document_id, version, filename, content_type, size, sha256, object_key, NULL, page_count, created_by, created_at
+  SELECT document_id, version, filename, content_type, size, sha256, object_key, NULL, page_count, NULL, NULL, created_by,
+    created_at
   FROM documents WHERE deleted_at IS NULL;
 
 CREATE TABLE units (
@@ -84,10 +93,23 @@ CREATE TABLE batches (
   chunks jsonb NOT NULL,
   queued_at timestamptz NOT NULL DEFAULT now(),
   released_at timestamptz,
+  -- Of a document that failed: kept for another attempt, and in nobody's way until then.
+  held boolean NOT NULL DEFAULT false,
   PRIMARY KEY (document_id, version, batch)
 );
-CREATE INDEX batches_waiting ON batches (workspace_id, queued_at, document_id, batch) WHERE released_at IS NULL;
-CREATE INDEX batches_released ON batches (workspace_id) WHERE released_at IS NOT NULL;
+CREATE INDEX batches_waiting ON batches (workspace_id, queued_at, document_id, batch) WHERE released_at IS NULL AND NOT held;
+CREATE INDEX batches_released ON batches (workspace_id) WHERE released_at IS NOT NULL AND NOT held;
+
+-- One row: moving averages of what work takes here, for estimates. Seconds, but for `document_chunks`.
+CREATE TABLE speeds (
+  here boolean PRIMARY KEY DEFAULT true CHECK (here),
+  document_seconds double precision,
+  page_seconds double precision,
+  document_chunks double precision,
+  chunk_seconds double precision,
+  chunk_at timestamptz
+);
+INSERT INTO speeds DEFAULT VALUES;
 
 -- Pictures of pages, made when somebody looked.
 CREATE TABLE renderings (
@@ -104,16 +126,17 @@ CREATE TABLE renderings (
 
 DOWNGRADE = """
 DROP TABLE renderings;
+DROP TABLE speeds;
 DROP TABLE batches;
 DROP TABLE units;
 DROP TABLE versions;
 DELETE FROM pages p USING documents d WHERE d.document_id = p.document_id AND d.version <> p.version;
 ALTER TABLE pages DROP COLUMN kind, DROP COLUMN lines;
-DROP INDEX documents_waiting, documents_released, documents_unfinished, documents_of_source;
+DROP INDEX documents_waiting, documents_released, documents_by_status, documents_of_source;
 ALTER TABLE documents
   DROP COLUMN attempt, DROP COLUMN served_version, DROP COLUMN metadata, DROP COLUMN extractor, DROP COLUMN text_hash,
   DROP COLUMN source_id, DROP COLUMN origin, DROP COLUMN password, DROP COLUMN unlocked_key, DROP COLUMN queued_at,
-  DROP COLUMN released_at;
+  DROP COLUMN released_at, DROP COLUMN batch_count, DROP COLUMN cause, DROP COLUMN erased_pages, DROP COLUMN erased_at;
 """
 
 

@@ -121,6 +121,15 @@ class DocumentErased(DocumentEvent):
     pages: int
 
 
+class DocumentPruned(DocumentEvent):
+    """So many newer versions came that these are kept no longer: their pages are gone, their objects follow."""
+
+    type = "ingest.document.pruned.v1"
+    owner = "ingest"
+    versions: list[int]
+    object_keys: list[str]
+
+
 class DocumentDeleted(DocumentEvent):
     """The document is gone from ingest. Whoever holds something of it deletes that, and later messages about it are stale."""
 

@@ -140,6 +140,7 @@ DURABLES: tuple[Durable, ...] = (
     Durable("ingest-document-indexed", "ingest", EVENTS, embed.DocumentIndexed),
     Durable("ingest-dead-letter", "ingest", DEAD_LETTERS, DeadLetter),
     Durable("ingest-document-deleted", "ingest", EVENTS, ingest.DocumentDeleted),
+    Durable("ingest-document-pruned", "ingest", EVENTS, ingest.DocumentPruned),
     Durable("embed-document-deleted", "embed", EVENTS, ingest.DocumentDeleted),
     Durable("embed-document-cancelled", "embed", EVENTS, ingest.DocumentCancelled),
     Durable("embed-document-renamed", "embed", EVENTS, ingest.DocumentRenamed),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, Text, Uuid
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Float, Integer, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
@@ -36,6 +36,10 @@ documents = Table(
     Column("unlocked_key", Text),
     Column("queued_at", DateTime(timezone=True), nullable=False),
     Column("released_at", DateTime(timezone=True)),
+    Column("batch_count", Integer),
+    Column("cause", JSONB, nullable=False),
+    Column("erased_pages", Integer),
+    Column("erased_at", DateTime(timezone=True)),
     Column("created_by", Uuid, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
@@ -67,6 +71,8 @@ versions = Table(
     Column("object_key", Text, nullable=False),
     Column("unlocked_key", Text),
     Column("page_count", Integer),
+    Column("extractor", Text),
+    Column("text_hash", Text),
     Column("created_by", Uuid, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
 )
@@ -96,6 +102,18 @@ batches = Table(
     Column("chunks", JSONB, nullable=False),
     Column("queued_at", DateTime(timezone=True), nullable=False),
     Column("released_at", DateTime(timezone=True)),
+    Column("held", Boolean, nullable=False),
+)
+
+speeds = Table(
+    "speeds",
+    metadata,
+    Column("here", Boolean, primary_key=True),
+    Column("document_seconds", Float),
+    Column("page_seconds", Float),
+    Column("document_chunks", Float),
+    Column("chunk_seconds", Float),
+    Column("chunk_at", DateTime(timezone=True)),
 )
 
 renderings = Table(
