@@ -11,7 +11,7 @@ from docutalk_common import content_type as kinds
 from docutalk_ingest.adapters.parsers.docx import read_docx
 from docutalk_ingest.adapters.parsers.html import read_html
 from docutalk_ingest.adapters.parsers.pdf import read_pdf
-from docutalk_ingest.adapters.parsers.text import read_text
+from docutalk_ingest.adapters.parsers.text import read_markdown, read_text
 from docutalk_ingest.domain import ParsedDocument, ParseFailed
 
 Reader = Callable[[Path, str | None], ParsedDocument]
@@ -21,7 +21,7 @@ _READERS: dict[str, Reader] = {
     kinds.PDF: read_pdf,
     kinds.DOCX: read_docx,
     kinds.HTML: read_html,
-    kinds.MARKDOWN: read_text,
+    kinds.MARKDOWN: read_markdown,
     kinds.PLAIN: read_text,
     kinds.CSV: read_text,
     kinds.TSV: read_text,

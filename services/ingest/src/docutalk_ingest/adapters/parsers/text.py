@@ -1,26 +1,88 @@
-"""Plain text, Markdown and CSV: decoded, frozen, one page."""
+"""Plain text and Markdown: decoded, frozen, one page."""
 
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from charset_normalizer import from_bytes
 from docutalk_common.content_type import text_encoding
+from docutalk_common.contracts.ingest import DocumentMetadata
 
-from docutalk_ingest.domain import MAX_CHARACTERS, ParsedDocument, ParsedPage, ParseFailed, TooMuchText, freeze
+from docutalk_ingest.adapters.language import language_of_tag
+from docutalk_ingest.adapters.parsers.dates import parse_date
+from docutalk_ingest.adapters.parsers.page_text import finish_units, label_of
+from docutalk_ingest.domain import MAX_CHARACTERS, ParsedDocument, ParsedPage, ParseFailed, TooMuchText, UnitSpan, freeze
 
 _SAMPLE_BYTES = 256 * 1024
 _BYTES_PER_CHARACTER = 4
+_MOSTLY_UTF8 = 0.9
+_LABEL_SOURCE = 1_000
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(?=[^\s#])")
+_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
+# Lines that cannot be the text of an underlined heading: lists, quotes, tables, rules, indented code.
+_NO_PARAGRAPH = re.compile(r" {4}|\t|\s*(?:[-*+>|#=]|\d+[.)]\s|$)")
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
+_FIELD = re.compile(r"^(title|author|date|lang|language)[ \t]*:[ \t]*(.+?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_MARKS = re.compile(r"[*_`]+|!?\[([^\]]*)\]\([^)]*\)")
 
 
 def read_text(path: Path, password: str | None = None) -> ParsedDocument:
-    """The whole text as one page labelled `1`. `TooMuchText`, `empty`."""
+    """The whole text as one page labelled `1`. `TooMuchText`, `no_text`."""
+    return _document(decode_file(path), [])
+
+
+def read_markdown(path: Path, password: str | None = None) -> ParsedDocument:
+    """As `read_text`, the source as it is, with its headings as units and what its front matter says."""
     text = decode_file(path)
+    front = _FRONT_MATTER.match(text)
+    units = _headings(text, front.end() if front else 0)
+    said = {name.lower(): value.strip("\"'") for name, value in _FIELD.findall(front[1])} if front else {}
+    metadata = DocumentMetadata(
+        title=said.get("title") or next((unit.label for unit in units if unit.level == 1), None),
+        author=said.get("author"),
+        created_at=parse_date(said.get("date")),
+        language=language_of_tag(said.get("lang") or said.get("language")),
+    )
+    return _document(text, units, metadata)
+
+
+def _document(text: str, units: list[UnitSpan], metadata: DocumentMetadata | None = None) -> ParsedDocument:
     if not text.strip():
         raise ParseFailed("no_text", "The file holds nothing but white space.")
-    return ParsedDocument(pages=iter([ParsedPage("1", text)]), page_count=1)
+    page = ParsedPage("1", text, kind="text", units=finish_units(units, len(text)))
+    return ParsedDocument(iter([page]), page_count=1, metadata=metadata or DocumentMetadata())
+
+
+def _headings(text: str, start: int) -> list[UnitSpan]:
+    units: list[UnitSpan] = []
+    fence = ""
+    before = ""  # the line before, when it can be a heading by the line that follows it
+    place = start
+    for line in text[start:].split("\n"):
+        marks = _FENCE.match(line)
+        if fence:
+            if marks and marks[1].startswith(fence) and not line.strip().strip(fence[0]):
+                fence = ""
+        elif marks:
+            fence, before = marks[1], ""
+        elif heading := _HEADING.match(line):
+            units.append(_heading(line[heading.end() :].rstrip(" \t#"), place, len(heading[1])))
+            before = ""
+        elif before and (underline := _UNDERLINE.match(line)):
+            units.append(_heading(before, place - len(before) - 1, 1 if "=" in underline[1] else 2))
+            before = ""
+        else:
+            before = "" if _NO_PARAGRAPH.match(line) else line
+        place += len(line) + 1
+    return units
+
+
+def _heading(text: str, start: int, level: int) -> UnitSpan:
+    return UnitSpan("heading", label_of(_MARKS.sub(r"\1", text[:_LABEL_SOURCE])), start, start + len(text), level)
 
 
 def decode_file(path: Path, declared: Callable[[bytes], str | None] = lambda sample: None) -> str:
@@ -33,7 +95,7 @@ def decode_file(path: Path, declared: Callable[[bytes], str | None] = lambda sam
         # No encoding of ours needs more than four bytes for a character: this is too much before a byte is read.
         raise TooMuchText(f"{size // 1_000_000} MB of text")
     with path.open("rb") as file:
-        decoder = codecs.getincrementaldecoder(_encoding(file.read(_SAMPLE_BYTES), declared))("replace")
+        decoder = codecs.getincrementaldecoder(_encoding(file.read(_SAMPLE_BYTES), declared))(_ODD_BYTES)
         file.seek(0)
         parts: list[str] = []
         characters = 0
@@ -46,6 +108,12 @@ def decode_file(path: Path, declared: Callable[[bytes], str | None] = lambda sam
     return freeze("".join(parts).removeprefix("\ufeff"))
 
 
+def decode_bytes(data: bytes, declared: str | None = None) -> str:
+    """The text of a part of a file, not frozen. `declared` is tried when the bytes are no Unicode text."""
+    text = data.decode(_encoding(data[:_SAMPLE_BYTES], lambda sample: declared), _ODD_BYTES)
+    return text.removeprefix("\ufeff")
+
+
 def _encoding(sample: bytes, declared: Callable[[bytes], str | None]) -> str:
     encoding = text_encoding(sample)
     if encoding:
@@ -53,8 +121,17 @@ def _encoding(sample: bytes, declared: Callable[[bytes], str | None]) -> str:
     name = declared(sample)
     if name and _is_known(name):
         return name
+    if _is_mostly_utf8(sample):
+        return "utf-8"
     guess = from_bytes(sample[: 64 * 1024]).best()
     return guess.encoding if guess else "cp1252"
+
+
+def _is_mostly_utf8(sample: bytes) -> bool:
+    """A file put together from several is UTF-8 with some stray bytes: guessed as a whole, all of it would be garbled."""
+    found = sum(character > "\x7f" and character != "\ufffd" for character in (text := sample.decode("utf-8", "replace")))
+    stray = text.count("\ufffd")
+    return found > 0 and found >= _MOSTLY_UTF8 * (found + stray)
 
 
 def _is_known(encoding: str) -> bool:
@@ -62,3 +139,16 @@ def _is_known(encoding: str) -> bool:
         return codecs.lookup(encoding)._is_text_encoding
     except LookupError:
         return False
+
+
+def _stray_byte(error: UnicodeError) -> tuple[str, int]:
+    """A stray byte in UTF-8 is nearly always one of Windows' Western encoding."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    if error.encoding.replace("_", "-").startswith("utf-8"):
+        return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+    return "\ufffd", error.end
+
+
+_ODD_BYTES = "docutalk-stray-byte"
+codecs.register_error(_ODD_BYTES, _stray_byte)
