@@ -10,7 +10,7 @@ _ISO = re.compile(r"\s*(\d{4}(?:-\d{2}(?:-\d{2})?)?)(?:[T ](\d{2}:\d{2}(?::\d{2}
 
 
 def parse_date(text: str | None) -> datetime | None:
-    """A moment from ISO 8601, also of a year or a month only, or from a mail's form. UTC where none is said; None when unclear."""
+    """A moment from ISO 8601, also of a year or a month only, or from a mail's form; UTC where none is said."""
     if not text:
         return None
     found = _ISO.match(text)

@@ -129,8 +129,9 @@ def _encoding(sample: bytes, declared: Callable[[bytes], str | None]) -> str:
 
 def _is_mostly_utf8(sample: bytes) -> bool:
     """A file put together from several is UTF-8 with some stray bytes: guessed as a whole, all of it would be garbled."""
-    found = sum(character > "\x7f" and character != "\ufffd" for character in (text := sample.decode("utf-8", "replace")))
+    text = sample.decode("utf-8", "replace")
     stray = text.count("\ufffd")
+    found = sum(character > "\x7f" for character in text) - stray
     return found > 0 and found >= _MOSTLY_UTF8 * (found + stray)
 
 
