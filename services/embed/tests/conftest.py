@@ -10,7 +10,7 @@ from uuid import UUID, uuid4, uuid5
 import pytest
 from docutalk_common.contracts.embed import PassagesFound, SearchFilters, SearchMode, SearchPassages
 from docutalk_common.contracts.envelope import Envelope, Message
-from docutalk_common.contracts.ingest import Chunk, DocumentDeleted, IndexChunks
+from docutalk_common.contracts.ingest import Chunk, DocumentCancelled, DocumentDeleted, DocumentRenamed, IndexChunks
 from docutalk_common.db import Cause, Database, outbox
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.process import Runtime
@@ -18,8 +18,10 @@ from docutalk_embed.adapters.batcher import MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.app import embed, open_database
 from docutalk_embed.settings import EmbedSettings
+from docutalk_embed.use_cases.cancel_document import cancel_document
 from docutalk_embed.use_cases.delete_document import delete_document
 from docutalk_embed.use_cases.index_chunks import index_chunks
+from docutalk_embed.use_cases.rename_document import rename_document
 from docutalk_embed.use_cases.search_passages import search_passages
 from docutalk_local.testing import TestStack
 from sqlalchemy import select, text
@@ -79,6 +81,7 @@ class Indexed:
         *,
         document_id: UUID | None = None,
         version: int = 1,
+        attempt: int = 1,
         size: int = 64,
         filename: str = "report.txt",
         content_type: str = "text/plain",
@@ -102,6 +105,7 @@ class Indexed:
                 workspace_id=self.workspace_id,
                 document_id=document_id,
                 version=version,
+                attempt=attempt,
                 filename=filename,
                 content_type=content_type,
                 document_created_at=datetime(2026, 1, 2, tzinfo=UTC),
@@ -113,7 +117,7 @@ class Indexed:
             for number, part in enumerate(parts)
         ]
 
-    def delivery(self, message: Message) -> Delivery:
+    def delivery(self, message: Message, *, sent_at: datetime | None = None) -> Delivery:
         """A delivery of its own message id."""
         envelope = Envelope(
             type=message.type,
@@ -121,13 +125,14 @@ class Indexed:
             subject="test",
             workspace_id=message.workspace_id,
             correlation_id=Cause.new().correlation_id,
+            time=sent_at or datetime.now(UTC),
             data={},
         )
         return Delivery(envelope, 1, "embed-test", self.db)
 
-    async def index(self, work: IndexChunks) -> None:
+    async def index(self, work: IndexChunks, *, sent_at: datetime | None = None) -> None:
         """Handles one batch."""
-        await index_chunks(work, self.delivery(work), self.batcher)
+        await index_chunks(work, self.delivery(work, sent_at=sent_at), self.batcher)
 
     async def add(self, texts: list[str], *, filename: str = "report.txt", content_type: str = "text/plain") -> UUID:
         """A whole document; returns its id."""
@@ -140,6 +145,16 @@ class Indexed:
         """Handles `DocumentDeleted`."""
         event = DocumentDeleted(workspace_id=self.workspace_id, document_id=document_id, version=version, object_keys=[])
         await delete_document(event, self.delivery(event))
+
+    async def cancel(self, document_id: UUID, *, version: int = 1, attempt: int = 1) -> None:
+        """Handles `DocumentCancelled`."""
+        event = DocumentCancelled(workspace_id=self.workspace_id, document_id=document_id, version=version, attempt=attempt)
+        await cancel_document(event, self.delivery(event))
+
+    async def rename(self, document_id: UUID, filename: str, *, sent_at: datetime | None = None) -> None:
+        """Handles `DocumentRenamed`."""
+        event = DocumentRenamed(workspace_id=self.workspace_id, document_id=document_id, filename=filename)
+        await rename_document(event, self.delivery(event, sent_at=sent_at))
 
     async def search(
         self, query: str, *, mode: SearchMode = SearchMode.HYBRID, limit: int = 10, filters: SearchFilters | None = None

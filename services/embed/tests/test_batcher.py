@@ -110,6 +110,30 @@ async def test_a_question_passes_all_waiting_documents(queue: MicroBatcher, mode
     assert model.batches[1:3] == [[3], [5, 5]]
 
 
+async def test_express_passes_the_bulk_that_waited_longer(model: CountingModel, queue: MicroBatcher) -> None:
+    model.gate.clear()
+    bulk = asyncio.create_task(queue.embed(texts(*[20] * 32), Lane.BULK))
+    await started(model, 1)
+    express = asyncio.create_task(queue.embed(texts(5, 5), Lane.EXPRESS))
+    await waiting(queue, Lane.EXPRESS, 2)
+    model.gate.set()
+    await asyncio.gather(bulk, express)
+    assert model.batches[1] == [5, 5]
+
+
+async def test_bulk_goes_on_however_much_express_there_is(model: CountingModel, queue: MicroBatcher) -> None:
+    model.gate.clear()
+    first = asyncio.create_task(queue.embed(texts(1), Lane.BULK))
+    await started(model, 1)
+    express = asyncio.create_task(queue.embed(texts(*[5] * 64), Lane.EXPRESS))
+    await waiting(queue, Lane.EXPRESS, 64)
+    bulk = asyncio.create_task(queue.embed(texts(*[20] * 16), Lane.BULK))
+    await waiting(queue, Lane.BULK, 16)
+    model.gate.set()
+    await asyncio.gather(first, express, bulk)
+    assert [batch[0] for batch in model.batches[1:]] == [5, 5, 5, 20, 5, 5, 5, 20, 5, 5]
+
+
 async def test_an_odd_length_is_not_starved_by_a_stream_of_others(queue: MicroBatcher, model: CountingModel) -> None:
     model.gate.clear()
     first = asyncio.create_task(queue.embed(texts(1), Lane.BULK))

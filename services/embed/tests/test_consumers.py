@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from docutalk_common.contracts.envelope import Message
-from docutalk_common.contracts.ingest import DocumentDeleted, IndexChunks
+from docutalk_common.contracts.ingest import DocumentCancelled, DocumentDeleted, DocumentRenamed, IndexChunks, IndexChunksExpress
 from docutalk_common.db import Database
 from docutalk_common.testing.conformance import ConsumerConformance, VersionedConsumerConformance
 from docutalk_embed.adapters.minilm import MiniLM
@@ -41,13 +41,13 @@ class OfEmbed:
             yield db
 
     async def effect(self, db: Database, message: Message) -> Any:
-        assert isinstance(message, (DocumentDeleted, IndexChunks))
+        assert isinstance(message, (DocumentCancelled, DocumentDeleted, DocumentRenamed, IndexChunks))
         document_id = message.document_id
         self.indexed.workspace_id = message.workspace_id
         async with db.read() as session:
             state = await session.execute(
                 text(
-                    "SELECT version, live_version, live_chunk_count, deleted, chunks_done, batches_done FROM documents"
+                    "SELECT version, live_version, live_chunk_count, deleted, chunks_done, batches_done, filename FROM documents"
                     " WHERE document_id = :document_id"
                 ),
                 {"document_id": document_id},
@@ -72,6 +72,52 @@ class TestChunksIndex(OfEmbed, VersionedConsumerConformance):
         await self.indexed.index(current)
         [old] = self.indexed.batches(["An earlier text."], document_id=current.document_id, version=1)
         return old, current
+
+
+class TestChunksExpress(OfEmbed, VersionedConsumerConformance):
+    """`embed-chunks-express`."""
+
+    durable = "embed-chunks-express"
+
+    async def arrange(self, db: Database) -> Message:
+        return express(self.indexed.batches(TEXTS, size=2)[0])
+
+    async def stale(self, db: Database) -> tuple[Message, Message]:
+        [current] = self.indexed.batches(TEXTS, version=2)
+        await self.indexed.index(current)
+        [old] = self.indexed.batches(["An earlier text."], document_id=current.document_id, version=1)
+        return express(old), current
+
+
+def express(work: IndexChunks) -> IndexChunksExpress:
+    """The same work in a hurry."""
+    return IndexChunksExpress(**work.model_dump())
+
+
+class TestDocumentCancelled(OfEmbed, VersionedConsumerConformance):
+    """`embed-document-cancelled`."""
+
+    durable = "embed-document-cancelled"
+
+    async def arrange(self, db: Database) -> Message:
+        first, _ = self.indexed.batches(TEXTS, size=2)
+        await self.indexed.index(first)
+        return DocumentCancelled(workspace_id=first.workspace_id, document_id=first.document_id)
+
+    async def stale(self, db: Database) -> tuple[Message, Message]:
+        current, _ = self.indexed.batches(TEXTS, version=2, size=2)
+        await self.indexed.index(current)
+        return DocumentCancelled(workspace_id=current.workspace_id, document_id=current.document_id, attempt=7), current
+
+
+class TestDocumentRenamed(OfEmbed, ConsumerConformance):
+    """`embed-document-renamed`; a name is of all versions, so none is stale."""
+
+    durable = "embed-document-renamed"
+
+    async def arrange(self, db: Database) -> Message:
+        document_id = await self.indexed.add(TEXTS)
+        return DocumentRenamed(workspace_id=self.indexed.workspace_id, document_id=document_id, filename="renamed.txt")
 
 
 class TestDocumentDeleted(OfEmbed, ConsumerConformance):

@@ -54,6 +54,16 @@ async def test_a_batch_sent_twice_leaves_the_same_chunks_and_events(indexed: Ind
     assert len(await indexed.emitted(batches[0].document_id, "document")) == 1
 
 
+async def test_every_batch_is_told_by_its_number_also_when_it_was_stored_already(indexed: Indexed, engine: MiniLM) -> None:
+    batches = indexed.batches(TEXTS, size=4)
+    for work in batches:
+        await indexed.index(work)
+    # Nobody serves this queue: what is stored is not computed again.
+    await asyncio.wait_for(index_chunks(batches[1], indexed.delivery(batches[1]), MicroBatcher(engine)), 10)
+    progress = await indexed.emitted(batches[0].document_id, "chunks")
+    assert [(event["batch"], event["chunks_done"]) for event in progress] == [(0, 4), (1, 8), (2, 10), (1, 10)]
+
+
 async def test_a_redelivered_message_is_recognised_by_the_inbox(indexed: Indexed) -> None:
     [work] = indexed.batches(TEXTS[:2])
     delivery = indexed.delivery(work)
@@ -122,7 +132,8 @@ async def test_a_late_batch_of_a_deleted_document_is_dropped(indexed: Indexed) -
     await indexed.delete(first.document_id)
     await indexed.index(second)
     assert await indexed.stored(first.document_id) == []
-    assert await indexed.emitted(first.document_id, "document") == []
+    [receipt] = await indexed.emitted(first.document_id, "document")
+    assert receipt["chunks"] == 5
 
 
 async def test_the_rest_of_a_deleted_document_is_not_computed(indexed: Indexed, engine: MiniLM) -> None:
@@ -153,3 +164,16 @@ async def test_a_chunk_that_cannot_be_stored_is_a_permanent_error(indexed: Index
     with pytest.raises(UnstorableText, match="chunk 1"):
         await indexed.index(work)
     assert await indexed.stored(work.document_id) == []
+
+
+async def test_the_receipt_of_a_deletion_counts_the_chunks_of_every_version(indexed: Indexed) -> None:
+    document_id = await indexed.add(["old pumps", "old valves"])
+    half, _ = indexed.batches(["new pumps", "never comes"], document_id=document_id, version=2, size=1)
+    await indexed.index(half)
+    await indexed.delete(document_id, version=2)
+    await indexed.delete(document_id, version=2)
+    unknown = uuid4()
+    await indexed.delete(unknown)
+    [receipt] = [event for event in await indexed.emitted(document_id, "document") if "chunks" in event]
+    assert receipt["chunks"] == 3
+    assert [event["chunks"] for event in await indexed.emitted(unknown, "document")] == [0]

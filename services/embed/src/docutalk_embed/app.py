@@ -14,8 +14,11 @@ from pgvector.asyncpg import register_vector
 from docutalk_embed.adapters.batcher import Engine, MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.adapters.processors import available_processors
+from docutalk_embed.consumers.ingest_chunks_express import ingest_chunks_express
 from docutalk_embed.consumers.ingest_chunks_index import ingest_chunks_index
+from docutalk_embed.consumers.ingest_document_cancelled import ingest_document_cancelled
 from docutalk_embed.consumers.ingest_document_deleted import ingest_document_deleted
+from docutalk_embed.consumers.ingest_document_renamed import ingest_document_renamed
 from docutalk_embed.consumers.request_passage_search import request_passage_search
 from docutalk_embed.consumers.request_text_embed import request_text_embed
 from docutalk_embed.settings import EmbedSettings
@@ -34,6 +37,9 @@ def open_database(settings: EmbedSettings) -> Database:
 def subscribe(broker: MessageBroker, db: Database, batcher: MicroBatcher) -> None:
     """Everything that embed takes."""
     broker.consume("embed-chunks-index", ingest_chunks_index(batcher))
+    broker.consume("embed-chunks-express", ingest_chunks_express(batcher))
+    broker.consume("embed-document-cancelled", ingest_document_cancelled)
+    broker.consume("embed-document-renamed", ingest_document_renamed)
     broker.consume("embed-document-deleted", ingest_document_deleted)
     broker.answer("rpc.embed.v1.passage.search", request_passage_search(db, batcher))
     broker.answer("rpc.embed.v1.text.embed", request_text_embed(batcher))

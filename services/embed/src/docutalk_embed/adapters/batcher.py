@@ -37,8 +37,16 @@ class Lane(IntEnum):
     """A search: one short text that a person waits for."""
     INTERACTIVE = 1
     """Texts that a person waits for, such as the sentences of an answer."""
-    BULK = 2
+    EXPRESS = 2
+    """Chunks of a workspace that has nothing else on its way. Callers wait for room when the queue is full."""
+    BULK = 3
     """Chunks of documents. Callers wait for room when the queue is full."""
+
+
+_PATIENT = (Lane.EXPRESS, Lane.BULK)
+"""Messages wait here, and on the server, instead of being turned away."""
+_EXPRESS_RUN = 3
+"""So many batches may pass the bulk in a row: many workspaces with a little each must not stop one that has much."""
 
 
 class _Job:
@@ -122,12 +130,13 @@ class MicroBatcher:
     """Hands batches of the model's size to one thread, most urgent lane first."""
 
     def __init__(self, engine: Engine, *, bulk_limit: int = 512, urgent_limit: int = 1024) -> None:
-        """`bulk_limit`: texts that may wait in the bulk lane before callers do; `urgent_limit`: texts in each of the other
-        lanes before callers are turned away."""
+        """`bulk_limit`: texts that may wait in the bulk and in the express lane before callers do; `urgent_limit`: texts in
+        each of the other lanes before callers are turned away."""
         self.engine = engine
         self._bulk_limit = bulk_limit
         self._urgent_limit = urgent_limit
         self._queues = {lane: _Queue() for lane in Lane}
+        self._expressed = 0
         self._room = asyncio.Condition()
         self._work = asyncio.Event()
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
@@ -151,7 +160,7 @@ class MicroBatcher:
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
         """Unit vectors [n, dimension] of n texts, in their order. The model's error, if it raises one.
 
-        Raises `RequestFailed` (`unavailable`) when an urgent lane is full; in the bulk lane it waits.
+        Raises `RequestFailed` (`unavailable`) when an urgent lane is full; in the lanes of documents it waits.
         """
         if not texts:
             return np.empty((0, self.engine.dimension), np.float32)
@@ -159,7 +168,7 @@ class MicroBatcher:
         job = _Job(len(texts), self.engine.dimension)
         items = [_Item(job, row, ids) for row, ids in enumerate(tokens)]
         queue = self._queues[lane]
-        if lane is Lane.BULK:
+        if lane in _PATIENT:
             async with self._room:
                 # A job larger than the queue gets in when it is alone.
                 await self._room.wait_for(lambda: not len(queue) or len(queue) + len(items) <= self._bulk_limit)
@@ -200,7 +209,14 @@ class MicroBatcher:
                 self._room.notify_all()
 
     def _next(self) -> list[_Item]:
-        for lane in Lane:
+        for lane in self._order():
             if batch := self._queues[lane].take(self.engine.batch):
+                if lane in _PATIENT:
+                    self._expressed = self._expressed + 1 if lane is Lane.EXPRESS else 0
                 return batch
         return []
+
+    def _order(self) -> tuple[Lane, ...]:
+        if self._expressed < _EXPRESS_RUN:
+            return tuple(Lane)
+        return (Lane.QUERY, Lane.INTERACTIVE, Lane.BULK, Lane.EXPRESS)

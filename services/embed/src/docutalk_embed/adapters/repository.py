@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -42,11 +43,39 @@ class DocumentState:
     """What is known of a document, its row locked."""
 
     version: int
+    """The latest that came; 0 when no batch came yet."""
+    attempt: int
     live_version: int | None
     live_chunk_count: int
     deleted: bool
+    chunk_count: int | None
+    batch_count: int | None
+    """How the version is cut, as its batches say; 0 when nothing is stored, None when it was stored before this was kept."""
     chunks_done: int
     batches_done: int
+    cancelled_version: int
+    cancelled_attempt: int
+    """Work up to this attempt of this version was stopped; 0 and 0 when none was."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether searches find the latest version."""
+        return self.live_version == self.version
+
+    def refuses(self, work: IndexChunks) -> bool:
+        """Whether nobody will look for what this batch holds."""
+        is_cancelled = (work.version, work.attempt) <= (self.cancelled_version, self.cancelled_attempt)
+        if self.deleted or is_cancelled or work.version < self.version:
+            return True
+        return work.version == self.version and work.attempt < self.attempt and self._cuts_otherwise(work)
+
+    def is_replaced_by(self, work: IndexChunks) -> bool:
+        """Whether this batch begins anew: with a later version, or with an attempt that read the file again and cut it
+        otherwise. An attempt that only goes on finds what the one before it stored."""
+        return work.version > self.version or self._cuts_otherwise(work)
+
+    def _cuts_otherwise(self, work: IndexChunks) -> bool:
+        return self.batch_count is not None and (work.batch_count, work.chunk_count) != (self.batch_count, self.chunk_count)
 
 
 @dataclass(frozen=True)
@@ -64,11 +93,23 @@ class StoredPassage:
     marked: str | None
 
 
-async def is_stale(session: AsyncSession, document_id: UUID, version: int) -> bool:
-    """Whether the document was deleted or a later version of it has come: nobody will look for this version any more."""
+_STATE = (
+    "SELECT version, attempt, live_version, live_chunk_count, deleted, chunk_count, batch_count, chunks_done, batches_done,"
+    " cancelled_version, cancelled_attempt FROM documents WHERE document_id = :document_id"
+)
+
+
+async def find_state(session: AsyncSession, document_id: UUID) -> DocumentState | None:
+    """What is known of a document just now; None before anything of it came."""
+    row = (await session.execute(text(_STATE), {"document_id": document_id})).first()
+    return None if row is None else DocumentState(*row)
+
+
+async def has_batch(session: AsyncSession, work: IndexChunks) -> bool:
+    """Whether a batch of this number is stored of this version."""
     found = await session.scalar(
-        text("SELECT deleted OR version > :version FROM documents WHERE document_id = :document_id"),
-        {"document_id": document_id, "version": version},
+        text("SELECT true FROM index_batches WHERE document_id = :document_id AND version = :version AND batch = :batch"),
+        {"document_id": work.document_id, "version": work.version, "batch": work.batch},
     )
     return bool(found)
 
@@ -80,48 +121,96 @@ class DocumentRepository:
         self._transaction = transaction
         self._session = transaction.session
 
-    async def lock(self, document_id: UUID, workspace_id: UUID, version: int) -> DocumentState:
+    async def lock(self, document_id: UUID, workspace_id: UUID) -> DocumentState:
         """Makes the row if there is none, and locks it: of two batches of a document the second waits for the first."""
-        keys = {"document_id": document_id, "workspace_id": workspace_id, "version": version}
+        keys = {"document_id": document_id, "workspace_id": workspace_id}
         await self._session.execute(
             text(
-                "INSERT INTO documents (document_id, workspace_id, version) VALUES (:document_id, :workspace_id, :version)"
+                "INSERT INTO documents (document_id, workspace_id, version) VALUES (:document_id, :workspace_id, 0)"
                 " ON CONFLICT DO NOTHING"
             ),
             keys,
         )
-        found = await self._session.execute(
+        await self._session.execute(text("SELECT FROM documents WHERE document_id = :document_id FOR UPDATE"), keys)
+        state = await find_state(self._session, document_id)
+        assert state is not None, "the row was made above and is locked"
+        return state
+
+    async def begin(self, work: IndexChunks, state: DocumentState) -> DocumentState:
+        """A later version, or another cut of this one, has come: what was stored and is not live goes away, counting starts
+        again. Of this version even what is live: its passages speak of a text that was read again since."""
+        live_version = state.live_version
+        if live_version == work.version:
+            await self.withdraw(work.document_id, work.workspace_id, state)
+            live_version = None
+        await self._remove_but(work.document_id, live_version)
+        await self._session.execute(
             text(
-                "SELECT version, live_version, live_chunk_count, deleted, chunks_done, batches_done"
-                " FROM documents WHERE document_id = :document_id FOR UPDATE"
+                "UPDATE documents SET version = :version, attempt = :attempt, live_version = :live_version,"
+                " live_chunk_count = CASE WHEN CAST(:live_version AS integer) IS NULL THEN 0 ELSE live_chunk_count END,"
+                " chunk_count = :chunk_count, batch_count = :batch_count, chunks_done = 0, batches_done = 0"
+                " WHERE document_id = :document_id"
+            ),
+            {
+                "live_version": live_version,
+                **work.model_dump(include={"document_id", "version", "attempt", "chunk_count", "batch_count"}),
+            },
+        )
+        begun = await find_state(self._session, work.document_id)
+        assert begun is not None, "the row is locked"
+        return begun
+
+    async def go_on(self, document_id: UUID, attempt: int) -> None:
+        """A later attempt continues where the one before it stopped."""
+        await self._session.execute(
+            text("UPDATE documents SET attempt = :attempt WHERE document_id = :document_id"),
+            {"document_id": document_id, "attempt": attempt},
+        )
+
+    async def rename(self, document_id: UUID, filename: str, named_at: datetime) -> None:
+        """The name that passages carry, unless a later message has named the document already."""
+        await self._session.execute(
+            text(
+                "UPDATE documents SET filename = :filename, named_at = :named_at WHERE document_id = :document_id"
+                " AND NOT deleted AND (named_at IS NULL OR named_at <= :named_at)"
+            ),
+            {"document_id": document_id, "filename": filename, "named_at": named_at},
+        )
+
+    async def cancel(self, document_id: UUID, version: int, attempt: int) -> None:
+        """Notes that this attempt, and all before it, are not wanted."""
+        await self._session.execute(
+            text(
+                "UPDATE documents SET cancelled_version = :version, cancelled_attempt = :attempt"
+                " WHERE document_id = :document_id AND (cancelled_version, cancelled_attempt) < (:version, :attempt)"
+            ),
+            {"document_id": document_id, "version": version, "attempt": attempt},
+        )
+
+    async def discard(self, document_id: UUID, live_version: int | None) -> None:
+        """Removes what is stored of versions that are not live; whatever comes next begins anew."""
+        await self._remove_but(document_id, live_version)
+        await self._session.execute(
+            text(
+                "UPDATE documents SET chunk_count = 0, batch_count = 0, chunks_done = 0, batches_done = 0"
+                " WHERE document_id = :document_id"
             ),
             {"document_id": document_id},
         )
-        return DocumentState(*found.one())
 
-    async def begin_version(self, document_id: UUID, version: int, live_version: int | None) -> None:
-        """A later version has come: what was stored of versions that never became live goes away, counting starts again."""
-        keys = {"document_id": document_id, "version": version, "live_version": live_version}
+    async def _remove_but(self, document_id: UUID, live_version: int | None) -> None:
         for table in ("embeddings", "chunks", "index_batches"):
             await self._session.execute(
-                text(f"DELETE FROM {table} WHERE document_id = :document_id AND version IS DISTINCT FROM :live_version"), keys
+                text(f"DELETE FROM {table} WHERE document_id = :document_id AND version IS DISTINCT FROM :live_version"),
+                {"document_id": document_id, "live_version": live_version},
             )
-        await self._session.execute(
-            text("UPDATE documents SET version = :version, chunks_done = 0, batches_done = 0 WHERE document_id = :document_id"),
-            keys,
-        )
 
-    async def add_batch(self, work: IndexChunks, vectors: npt.NDArray[Any]) -> bool:
-        """Stores a batch by binary COPY; False when it is stored already. `vectors` is [chunks, dimension]."""
-        added = await self._session.execute(
-            text(
-                "INSERT INTO index_batches (document_id, version, batch) VALUES (:document_id, :version, :batch)"
-                " ON CONFLICT DO NOTHING RETURNING batch"
-            ),
+    async def add_batch(self, work: IndexChunks, vectors: npt.NDArray[Any]) -> None:
+        """Stores a batch, which is not stored yet, by binary COPY. `vectors` is [chunks, dimension]."""
+        await self._session.execute(
+            text("INSERT INTO index_batches (document_id, version, batch) VALUES (:document_id, :version, :batch)"),
             {"document_id": work.document_id, "version": work.version, "batch": work.batch},
         )
-        if added.first() is None:
-            return False
         place = (work.workspace_id, work.document_id, work.version)
         connection = await self._transaction.connection()
         await connection.copy_records_to_table(
@@ -142,18 +231,15 @@ class DocumentRepository:
         await self._session.execute(
             text(
                 "UPDATE documents SET chunks_done = chunks_done + :chunks, batches_done = batches_done + 1,"
-                " filename = :filename, content_type = :content_type, document_created_at = :created_at"
-                " WHERE document_id = :document_id"
+                " content_type = :content_type, document_created_at = :created_at WHERE document_id = :document_id"
             ),
             {
                 "document_id": work.document_id,
                 "chunks": len(work.chunks),
-                "filename": work.filename,
                 "content_type": work.content_type,
                 "created_at": work.document_created_at,
             },
         )
-        return True
 
     async def make_live(self, document_id: UUID, workspace_id: UUID, version: int, chunk_count: int) -> None:
         """From the commit on searches find this version and no other."""
@@ -166,7 +252,8 @@ class DocumentRepository:
         )
 
     async def withdraw(self, document_id: UUID, workspace_id: UUID, state: DocumentState) -> None:
-        """Takes the live version, if there is one, out of searches and removes its chunks."""
+        """Takes the live version, if there is one, out of searches and removes its chunks. Whoever calls this says what is
+        live from now on."""
         if state.live_version is None:
             return
         keys = {"document_id": document_id, "version": state.live_version}
@@ -176,6 +263,13 @@ class DocumentRepository:
                 text(f"DELETE FROM {table} WHERE document_id = :document_id AND version = :version"), keys
             )
 
+    async def count_chunks(self, document_id: UUID) -> int:
+        """How many chunks are stored of it, over all versions."""
+        found = await self._session.scalar(
+            text("SELECT count(*) FROM chunks WHERE document_id = :document_id"), {"document_id": document_id}
+        )
+        return int(found or 0)
+
     async def bury(self, document_id: UUID, version: int) -> None:
         """Removes all chunks; the row stays, as the mark that keeps late batches out."""
         keys = {"document_id": document_id, "version": version}
@@ -184,7 +278,8 @@ class DocumentRepository:
         await self._session.execute(
             text(
                 "UPDATE documents SET deleted = true, version = greatest(version, :version), live_version = NULL,"
-                " live_chunk_count = 0, chunks_done = 0, batches_done = 0, filename = NULL WHERE document_id = :document_id"
+                " live_chunk_count = 0, chunk_count = 0, batch_count = 0, chunks_done = 0, batches_done = 0, filename = NULL"
+                " WHERE document_id = :document_id"
             ),
             keys,
         )

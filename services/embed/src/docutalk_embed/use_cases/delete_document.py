@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from docutalk_common.contracts.embed import DocumentUnindexed
 from docutalk_common.contracts.ingest import DocumentDeleted
 from docutalk_common.messaging.consumer import Delivery
 
@@ -9,11 +10,18 @@ from docutalk_embed.adapters.repository import DocumentRepository
 
 
 async def delete_document(event: DocumentDeleted, delivery: Delivery) -> None:
-    """Removes its chunks and vectors. A document that never came is marked all the same: its batches may still come."""
+    """Removes its chunks and vectors, with a receipt. A document that never came is marked all the same: its batches may
+    still come."""
     async with delivery.transaction() as transaction:
         documents = DocumentRepository(transaction)
-        state = await documents.lock(event.document_id, event.workspace_id, event.version)
+        state = await documents.lock(event.document_id, event.workspace_id)
         if state.deleted:
             return
+        chunks = await documents.count_chunks(event.document_id)
         await documents.withdraw(event.document_id, event.workspace_id, state)
         await documents.bury(event.document_id, event.version)
+        transaction.emit(
+            DocumentUnindexed(
+                workspace_id=event.workspace_id, document_id=event.document_id, version=event.version, chunks=chunks
+            )
+        )
