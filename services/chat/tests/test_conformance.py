@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from docutalk_chat.adapters.models import answers, citations, messages, sessions
-from docutalk_chat.adapters.repository import create_session
+from docutalk_chat.adapters.models import answers, citations, deleted_documents, messages, sessions
+from docutalk_chat.adapters.repository import begin_answer, complete_answer, create_session
+from docutalk_common.contracts.chat import Answer, Citation
 from docutalk_common.contracts.envelope import Message, uuid7
 from docutalk_common.contracts.gateway import MessagePosted
+from docutalk_common.contracts.ingest import DocumentDeleted
 from docutalk_common.db import Cause, Database
 from docutalk_common.testing.conformance import ConsumerConformance, Wire
 from docutalk_local.testing import TestStack
@@ -62,3 +65,48 @@ class TestMessagePosted(ConsumerConformance):
         ]
         async with db.read() as session:
             return [[tuple(row) for row in await session.execute(query)] for query in of_session]
+
+
+class TestDocumentDeleted(ConsumerConformance):
+    """`chat-document-deleted`."""
+
+    durable = "chat-document-deleted"
+
+    @contextlib.asynccontextmanager
+    async def running(self, stack: TestStack) -> AsyncIterator[Database]:
+        async with running_chat(stack) as db:
+            yield db
+
+    async def arrange(self, db: Database) -> Message:
+        cited = Citation(marker=1, document_id=uuid7(), filename="report.pdf", page=1, start=0, end=3, quote="The")
+        workspace_id, user_id = uuid7(), uuid7()
+        async with db.transaction(Cause.new()) as transaction:
+            posted = MessagePosted(
+                workspace_id=workspace_id,
+                message_id=uuid7(),
+                answer_id=uuid7(),
+                session_id=await create_session(transaction.session, workspace_id, user_id),
+                user_id=user_id,
+                text="Which?",
+            )
+            await begin_answer(transaction.session, posted)
+            answer = Answer(
+                answer_id=posted.answer_id,
+                session_id=posted.session_id,
+                message_id=posted.message_id,
+                response="The [1]",
+                supported=True,
+                citations=[cited],
+                created_at=datetime.now(UTC),
+            )
+            await complete_answer(transaction.session, answer)
+        return DocumentDeleted(workspace_id=workspace_id, document_id=cited.document_id, object_keys=[])
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        assert isinstance(message, DocumentDeleted)
+        queries = [
+            select(citations.c.quote, citations.c.source_deleted_at).where(citations.c.document_id == message.document_id),
+            select(deleted_documents).where(deleted_documents.c.document_id == message.document_id),
+        ]
+        async with db.read() as session:
+            return [[tuple(row) for row in await session.execute(query)] for query in queries]

@@ -50,6 +50,8 @@ class Documents:
     pages: dict[tuple[UUID, int], str] = field(default_factory=dict)
     passages: list[Passage] = field(default_factory=list)
     searches: list[SearchPassages] = field(default_factory=list)
+    versions: dict[UUID, int] = field(default_factory=dict)
+    """The version of a document that is served, 1 when not given."""
     vectors: dict[str, list[float]] | None = None
     """Without them embedding is not answered at all."""
 
@@ -73,8 +75,9 @@ class Documents:
             for ref in request.pages:
                 text = self.pages.get((ref.document_id, ref.number))
                 if text is not None:
-                    part = text[ref.start : ref.end]
-                    found.append(Page(document_id=ref.document_id, number=ref.number, label="", text=part, start=ref.start))
+                    version = ref.version or self.versions.get(ref.document_id, 1)
+                    about = {"document_id": ref.document_id, "version": version, "number": ref.number}
+                    found.append(Page(**about, label="", text=text[ref.start : ref.end], start=ref.start))
             return Pages(pages=found)
 
         async def embed(request: EmbedTexts, _: Cause) -> Contract:

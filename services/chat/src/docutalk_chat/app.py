@@ -14,7 +14,9 @@ from docutalk_chat.adapters.extractive import ExtractiveAnswerer
 from docutalk_chat.adapters.language_model import ModelAnswerer
 from docutalk_chat.adapters.library import Library
 from docutalk_chat.consumers import (
+    dead_letter_received,
     gateway_message_posted,
+    ingest_document_deleted,
     request_answer_get,
     request_message_list,
     request_session_delete,
@@ -36,6 +38,8 @@ async def chat(settings: Settings, *, on_fatal: Callable[[str], None] | None = N
     library = Library(broker.requests)
     async with _answerer(settings, library) as answerer:
         gateway_message_posted.register(broker, AnswerMessage(db, library, answerer, lambda: broker.js))
+        ingest_document_deleted.register(broker)
+        dead_letter_received.register(broker, db)
         request_session_open.register(broker, db)
         request_session_list.register(broker, db)
         request_session_delete.register(broker, db)

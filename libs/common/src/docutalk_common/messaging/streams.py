@@ -148,6 +148,7 @@ DURABLES: tuple[Durable, ...] = (
     Durable("ingest-source-due", "ingest", SCHEDULES, ingest.SourceDue),
     Durable("ingest-source-collect", "ingest", WORK, ingest.CollectSource, concurrency=4),
     Durable("gateway-document-deleted", "gateway", EVENTS, ingest.DocumentDeleted),
+    Durable("chat-dead-letter", "chat", DEAD_LETTERS, DeadLetter),
     Durable("chat-message-posted", "chat", EVENTS, gateway.MessagePosted, concurrency=16),
 )
 

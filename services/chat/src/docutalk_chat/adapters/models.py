@@ -83,4 +83,14 @@ citations = Table(
     Column("start_offset", Integer, nullable=False),
     Column("end_offset", Integer, nullable=False),
     Column("quote", Text, nullable=False),
+    Column("source_deleted_at", DateTime(timezone=True)),
+    Index("citations_of_document", "document_id"),
+)
+
+# Documents that are gone: an answer that was being made while one was deleted cites it afterwards.
+deleted_documents = Table(
+    "deleted_documents",
+    metadata,
+    Column("document_id", Uuid, primary_key=True),
+    Column("deleted_at", DateTime(timezone=True), nullable=False),
 )

@@ -33,6 +33,7 @@ class PageQuotes:
         refs = [
             PageRef(
                 document_id=passage.document_id,
+                version=passage.version,
                 number=passage.page,
                 start=max(passage.start - around, 0),
                 end=passage.end + around,
@@ -92,8 +93,9 @@ class PageQuotes:
         return None
 
     async def _of(self, passage: Passage) -> list[Page]:
-        pages = await self._pages
-        return [page for page in pages if page.document_id == passage.document_id and page.number == passage.page]
+        """Of the version in which the passage was found: a later one may say something else there."""
+        place = (passage.document_id, passage.version, passage.page)
+        return [page for page in await self._pages if (page.document_id, page.version, page.number) == place]
 
 
 AROUND_SELECTION = LONGEST_SELECTION

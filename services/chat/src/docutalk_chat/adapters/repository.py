@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from docutalk_common.contracts.chat import Answer, AnswerState, Citation, Session, SessionList, SessionMessage
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.gateway import MessagePosted
-from sqlalchemy import ColumnElement, and_, case, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_chat.adapters.models import answers, citations, messages, sessions
+from docutalk_chat.adapters.models import answers, citations, deleted_documents, messages, sessions
 from docutalk_chat.domain.answers import CONTEXT_MESSAGES, AnswerStatus, Turn, title_of
 
 
@@ -136,22 +137,23 @@ async def _last_turns(db: AsyncSession, session_id: UUID, message_id: UUID) -> l
     return [Turn(row.role, row.text) for row in reversed(rows.all())]
 
 
-async def complete_answer(db: AsyncSession, answer: Answer) -> bool:
-    """Stores a whole answer as the session's next message. False when it is not wanted any more: the session was deleted,
-    or another process finished first."""
+async def complete_answer(db: AsyncSession, answer: Answer) -> Answer | None:
+    """Stores a whole answer as the session's next message, and returns it as it is stored: with its citations marked whose
+    document was deleted meanwhile. None when it is not wanted any more: the session was deleted, or another process finished
+    first."""
     # The session's row first, as whoever deletes it takes it: in the other order the two would block each other.
     touched = await db.execute(
         update(sessions).where(sessions.c.session_id == answer.session_id).values(updated_at=func.clock_timestamp())
     )
     if touched.rowcount == 0:  # type: ignore[attr-defined]
-        return False
+        return None
     updated = await db.execute(
         update(answers)
         .where(answers.c.answer_id == answer.answer_id, answers.c.status == AnswerStatus.ANSWERING)
         .values(status=AnswerStatus.COMPLETED, supported=answer.supported, finished_at=answer.created_at)
     )
     if updated.rowcount == 0:  # type: ignore[attr-defined]
-        return False
+        return None
     await db.execute(
         insert(messages).values(
             message_id=answer.answer_id,
@@ -162,6 +164,7 @@ async def complete_answer(db: AsyncSession, answer: Answer) -> bool:
         )
     )
     if answer.citations:
+        answer = answer.model_copy(update={"citations": await _marked(db, answer.citations)})
         await db.execute(
             insert(citations),
             [
@@ -175,7 +178,43 @@ async def complete_answer(db: AsyncSession, answer: Answer) -> bool:
                 for ordinal, citation in enumerate(answer.citations)
             ],
         )
-    return True
+    return answer
+
+
+# Between a document's deletion and the storing of an answer that cites it one waits for the other: without this, each could
+# look before the other has committed, and the citation would never be marked.
+_STORING = text(
+    "SELECT pg_advisory_xact_lock_shared(hashtextextended(cited.id, 0))"
+    " FROM (SELECT DISTINCT unnest(CAST(:documents AS text[])) AS id ORDER BY id) AS cited"
+)
+_DELETING = text("SELECT pg_advisory_xact_lock(hashtextextended(:document, 0))")
+
+
+async def _marked(db: AsyncSession, cited: Sequence[Citation]) -> list[Citation]:
+    await db.execute(_STORING, {"documents": [str(citation.document_id) for citation in cited]})
+    rows = await db.execute(
+        select(deleted_documents).where(deleted_documents.c.document_id.in_({citation.document_id for citation in cited}))
+    )
+    deleted = {row.document_id: row.deleted_at for row in rows}
+    return [citation.model_copy(update={"source_deleted_at": deleted.get(citation.document_id)}) for citation in cited]
+
+
+async def mark_source_deleted(db: AsyncSession, document_id: UUID, deleted_at: datetime) -> int | None:
+    """Marks every citation of a document, also those that are stored later. Returns how many there are now; None when the
+    deletion is known already."""
+    await db.execute(_DELETING, {"document": str(document_id)})
+    added = await db.scalar(
+        insert(deleted_documents)
+        .values(document_id=document_id, deleted_at=deleted_at)
+        .on_conflict_do_nothing()
+        .returning(deleted_documents.c.document_id)
+    )
+    if added is None:
+        return None
+    marked = await db.execute(
+        update(citations).where(citations.c.document_id == document_id).values(source_deleted_at=deleted_at)
+    )
+    return int(marked.rowcount)  # type: ignore[attr-defined]
 
 
 async def fail_answer(db: AsyncSession, answer_id: UUID, code: str, reason: str) -> bool:
@@ -239,6 +278,7 @@ async def _citations_of(db: AsyncSession, answer_ids: Iterable[UUID]) -> dict[UU
                 start=row.start_offset,
                 end=row.end_offset,
                 quote=row.quote,
+                source_deleted_at=row.source_deleted_at,
             )
         )
     return found

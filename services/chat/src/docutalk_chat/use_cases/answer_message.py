@@ -161,7 +161,7 @@ class AnswerMessage:
     async def _complete(self, posted: MessagePosted, delivery: Delivery, answer: Answer, frames: FrameWriter) -> None:
         async with delivery.transaction() as transaction:
             stored = await repository.complete_answer(transaction.session, answer)
-            if stored:
+            if stored is not None:
                 transaction.emit(
                     AnswerCompleted(
                         workspace_id=posted.workspace_id,
@@ -172,9 +172,9 @@ class AnswerMessage:
                         citation_count=len(answer.citations),
                     )
                 )
-        if stored:
+        if stored is not None:
             ANSWERS.labels("supported" if answer.supported else "unsupported").inc()
-            frames.done(answer)
+            frames.done(stored)
         else:
             frames.error("session_not_found", "The conversation was deleted.")
 

@@ -1,0 +1,21 @@
+"""Say of every citation of a deleted document that its source is gone. The quote stays: it is part of what was answered."""
+
+from __future__ import annotations
+
+from docutalk_common.contracts.chat import DocumentUncited
+from docutalk_common.contracts.ingest import DocumentDeleted
+from docutalk_common.messaging.consumer import Delivery
+
+from docutalk_chat.adapters import repository
+
+
+async def mark_source_deleted(event: DocumentDeleted, delivery: Delivery) -> None:
+    """Emits the receipt once, also when nothing was cited."""
+    async with delivery.transaction() as transaction:
+        marked = await repository.mark_source_deleted(transaction.session, event.document_id, delivery.envelope.time)
+        if marked is not None:
+            transaction.emit(
+                DocumentUncited(
+                    workspace_id=event.workspace_id, document_id=event.document_id, version=event.version, citations=marked
+                )
+            )
