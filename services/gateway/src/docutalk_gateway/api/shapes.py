@@ -370,7 +370,10 @@ class ChatRequest(Body):
 
 
 class Citation(BaseModel):
-    """`quote` is `text[start:end]` of that page, checked before it was sent. `marker` is the number in the response."""
+    """`quote` is `text[start:end]` of that page, checked before it was sent. `marker` is the number in the response.
+
+    `source_deleted_at` is set when the document was deleted since: the quote stands, its page is gone.
+    """
 
     marker: int
     document_id: UUID
@@ -379,6 +382,7 @@ class Citation(BaseModel):
     start: int
     end: int
     quote: str
+    source_deleted_at: datetime | None = None
 
     @classmethod
     def of(cls, citation: chat.Citation) -> Citation:
