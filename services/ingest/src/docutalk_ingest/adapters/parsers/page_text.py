@@ -68,6 +68,6 @@ def finish_units(units: list[UnitSpan], end: int) -> list[UnitSpan]:
 
 
 def label_of(text: str) -> str:
-    """One line of at most 200 characters."""
-    line = " ".join(text.split())
+    """One frozen line of at most 200 characters."""
+    line = " ".join(freeze(text[: 2 * _LABEL_CHARACTERS]).split())
     return line if len(line) <= _LABEL_CHARACTERS else line[: _LABEL_CHARACTERS - 1].rstrip() + "…"

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from docutalk_common import content_type as kinds
 
+from docutalk_ingest.adapters.parsers.delimited import read_delimited
 from docutalk_ingest.adapters.parsers.docx import read_docx
 from docutalk_ingest.adapters.parsers.html import read_html
+from docutalk_ingest.adapters.parsers.json_text import read_json, read_jsonl
 from docutalk_ingest.adapters.parsers.pdf import read_pdf
 from docutalk_ingest.adapters.parsers.text import read_markdown, read_text
 from docutalk_ingest.domain import ParsedDocument, ParseFailed
@@ -23,8 +25,10 @@ _READERS: dict[str, Reader] = {
     kinds.HTML: read_html,
     kinds.MARKDOWN: read_markdown,
     kinds.PLAIN: read_text,
-    kinds.CSV: read_text,
-    kinds.TSV: read_text,
+    kinds.CSV: read_delimited,
+    kinds.TSV: read_delimited,
+    kinds.JSON: read_json,
+    kinds.JSONL: read_jsonl,
 }
 _SUPPORTED = "PDF, Word (.docx), HTML, Markdown and plain text"
 _UNSUPPORTED: dict[str, tuple[str, str]] = {
