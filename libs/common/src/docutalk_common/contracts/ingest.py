@@ -711,12 +711,16 @@ class CollectSource(Message):
 
 
 class SourceDue(Message):
-    """The server's clock says that a source is to be collected."""
+    """The server's clock says that a source is to be collected.
+
+    `due_at` is the time that was asked for; a firing of a time that is no longer the source's next one is stale.
+    """
 
     type = "ingest.source.due.v1"
     kind: ClassVar[MessageKind] = "due"
     owner = "ingest"
     source_id: UUID
+    due_at: datetime | None = None
 
     @property
     def entity_id(self) -> UUID:

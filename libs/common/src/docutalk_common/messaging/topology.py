@@ -151,7 +151,8 @@ _EXTRA: Mapping[ServiceName, Rights] = {
         ),
         subscribe=("live.evt.>", "live.tok.>"),
     ),
-    "ingest": Rights(publish=("work.ingest.>", "work.embed.>"), subscribe=()),
+    # `sch.ingest.>`: when sources are due. The server itself publishes what a schedule is set to.
+    "ingest": Rights(publish=("work.ingest.>", "work.embed.>", "sch.ingest.>"), subscribe=()),
     "embed": Rights(publish=(), subscribe=()),
     "chat": Rights(publish=("tok.>", f"$JS.API.DIRECT.GET.{TOKENS}", f"$JS.API.DIRECT.GET.{TOKENS}.>"), subscribe=()),
 }

@@ -1,0 +1,43 @@
+"""The kinds of sources by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from docutalk_common.contracts.ingest import SourceKind
+from docutalk_common.errors import RequestFailed
+from pydantic import ValidationError
+
+from docutalk_ingest.adapters.sources.csv_rows import CsvRows
+from docutalk_ingest.adapters.sources.feed import Feed
+from docutalk_ingest.adapters.sources.item import SourceConfig
+from docutalk_ingest.adapters.sources.text_block import TextBlock
+from docutalk_ingest.adapters.sources.urls import UrlList
+from docutalk_ingest.adapters.sources.web_search import WebSearch
+
+_KINDS: Mapping[SourceKind, type[SourceConfig]] = {
+    SourceKind.TEXT: TextBlock,
+    SourceKind.URLS: UrlList,
+    SourceKind.CSV: CsvRows,
+    SourceKind.FEED: Feed,
+    SourceKind.SEARCH: WebSearch,
+}
+
+
+def read_config(kind: SourceKind, config: Mapping[str, Any]) -> SourceConfig:
+    """The configuration of a source. Raises `RequestFailed("invalid")` with a sentence about what is wrong."""
+    try:
+        return _KINDS[kind].model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise RequestFailed(
+            "invalid", f"This {kind.value} source cannot work{f', see `{where}`' if where else ''}: {what}."
+        ) from error
+
+
+def config_as_stored(config: SourceConfig) -> dict[str, Any]:
+    """What is kept of it: what was said, checked."""
+    return config.model_dump(mode="json", exclude_none=True)
