@@ -6,20 +6,29 @@ text of tracked changes is left out, inserted text is kept. Nothing outside of t
 
 from __future__ import annotations
 
-import posixpath
-import re
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from lxml import etree
 
-from docutalk_ingest.adapters.parsers.zip_limits import open_zip, read_entry
-from docutalk_ingest.domain import MAX_CHARACTERS, ParsedDocument, ParsedPage, ParseFailed, TooMuchText, freeze
+from docutalk_ingest.adapters.parsers.docx_styles import Paragraphs
+from docutalk_ingest.adapters.parsers.drawing import write_chart, write_diagram
+from docutalk_ingest.adapters.parsers.office_text import OfficeText
+from docutalk_ingest.adapters.parsers.office_xml import Package, Relation, child, local
+from docutalk_ingest.domain import ParsedDocument, ParsedPage, ParseFailed
 
 _WHAT = "Word document"
-_OFFICE_DOCUMENT = "/officeDocument"
-# Parts that hold text of their own, in the order in which they follow the body.
-_FOLLOWING = ("footnotes", "endnotes", "comments", "header", "footer", "chart", "diagramData")
+# Parts that hold text of their own, in the order in which they follow the body, and what they are as units.
+_FOLLOWING = {
+    "footnotes": ("notes", "Footnotes"),
+    "endnotes": ("notes", "Endnotes"),
+    "comments": ("notes", "Comments"),
+    "header": ("header", "Header"),
+    "footer": ("header", "Footer"),
+    "chart": None,
+    "diagramData": None,
+}
 _SKIPPED = frozenset(
     {
         "del",
@@ -39,116 +48,144 @@ _SKIPPED = frozenset(
 )
 _LITERAL = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 _TEXT = frozenset({"t", "v"})
-_BLANK_LINES = re.compile(r"\n{3,}")
 
 
-def read_docx(path: Path, password: str | None = None) -> ParsedDocument:
-    """The whole document as one page labelled `1`: where its pages end is decided by the program that shows it."""
-    with open_zip(path, _WHAT) as archive:
-        body = _main_part(archive)
-        parts = [body, *_following_parts(archive, body)]
-        texts: list[str] = []
-        characters = 0
-        for part in parts:
-            texts.append(_part_text(archive, part))
-            characters += len(texts[-1])
-            if characters > MAX_CHARACTERS:
-                raise TooMuchText(f"more than {MAX_CHARACTERS:,} characters")
-    text = _BLANK_LINES.sub("\n\n", freeze("\n\n".join(text for text in texts if text))).strip("\n")
-    if not text.strip():
-        raise ParseFailed("no_text", "The Word document holds no text. Text in its pictures cannot be read yet.")
-    return ParsedDocument(pages=iter([ParsedPage("1", text)]), page_count=1)
+def read_docx(source: Path | BinaryIO, password: str | None = None) -> ParsedDocument:
+    """The whole document as one page labelled `1`: where its pages end is decided by the program that shows it.
+
+    `damaged`, `encrypted`, `too_large_unpacked`, `no_text`.
+    """
+    with Package(source, _WHAT) as package:
+        body = package.main_part("word/document.xml")
+        relations = package.relations(body)
+        out = OfficeText()
+        walker = _Walker(out, Paragraphs.of(*(_part(package, relations, kind) for kind in ("styles", "numbering"))))
+        walker.walk(package.xml(body))
+        out.end_headings()
+        for kind, part in _following(relations):
+            _write_part(package, kind, part, walker)
+        text, units = out.finish()
+        if not text.strip():
+            raise ParseFailed("no_text", "The Word document holds no text. Text in its pictures cannot be read yet.")
+        page = ParsedPage("1", text, kind="text", units=units)
+        return ParsedDocument(iter([page]), 1, package.metadata())
 
 
-def _parse(data: bytes, name: str) -> etree._Element:
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
-    )
-    try:
-        return etree.fromstring(data, parser)
-    except etree.XMLSyntaxError as error:
-        raise ParseFailed("damaged", f"A part of the Word document ({name}) is damaged. Save it again.") from error
+def _part(package: Package, relations: list[Relation], kind: str) -> etree._Element | None:
+    """A part that says how the text is to be shown. The text does without it where it is damaged."""
+    for relation in relations:
+        if relation.kind == kind:
+            try:
+                return package.xml(relation.target)
+            except ParseFailed:
+                return None
+    return None
 
 
-def _main_part(archive: zipfile.ZipFile) -> str:
-    names = set(archive.namelist())
-    if "_rels/.rels" in names:
-        for relation in _parse(read_entry(archive, "_rels/.rels"), "_rels/.rels"):
-            if str(relation.get("Type", "")).endswith(_OFFICE_DOCUMENT):
-                target = str(relation.get("Target", "")).lstrip("/")
-                if target in names:
-                    return target
-    if "word/document.xml" in names:
-        return "word/document.xml"
-    raise ParseFailed("damaged", "The Word document has no body. Save it again and upload that.")
+def _following(relations: list[Relation]) -> list[tuple[str, str]]:
+    order = list(_FOLLOWING)
+    found = sorted((order.index(r.kind), r.target) for r in relations if r.kind in _FOLLOWING)
+    return list(dict.fromkeys((order[index], target) for index, target in found))
 
 
-def _following_parts(archive: zipfile.ZipFile, body: str) -> list[str]:
-    folder, file = posixpath.split(body)
-    name = f"{folder}/_rels/{file}.rels"
-    available = set(archive.namelist())
-    if name not in available:
-        return []
-    found: list[tuple[int, str]] = []
-    for relation in _parse(read_entry(archive, name), name):
-        kind = str(relation.get("Type", "")).rsplit("/", 1)[-1]
-        target = posixpath.normpath(posixpath.join(folder, str(relation.get("Target", "")))).lstrip("/")
-        if kind in _FOLLOWING and relation.get("TargetMode") != "External" and target in available:
-            found.append((_FOLLOWING.index(kind), target))
-    return list(dict.fromkeys(target for _, target in sorted(found)))
-
-
-def _part_text(archive: zipfile.ZipFile, name: str) -> str:
-    out: list[str] = []
-    _walk(_parse(read_entry(archive, name), name), out)
-    lines = (line.rstrip() for line in "".join(out).split("\n"))
-    return "\n".join(lines).strip("\n")
-
-
-def _walk(element: etree._Element, out: list[str]) -> None:
-    name = _local(element)
-    if name in _SKIPPED:
-        return
-    if name in _TEXT and not any(isinstance(child.tag, str) for child in element):
-        # Children without a name are entities, left unexpanded; the text around them stays.
-        out += (element.text or "", *(child.tail or "" for child in element))
-    elif name in _LITERAL:
-        out.append(_LITERAL[name])
-    elif name == "tr":
-        out.append("\t".join(_cell_text(cell) for cell in element.iter("{*}tc") if _row_of(cell) is element) + "\n")
-    elif name == "AlternateContent":
-        _walk_alternative(element, out)
+def _write_part(package: Package, kind: str, part: str, walker: _Walker) -> None:
+    out = walker.out
+    out.begin_line()
+    out.write("\n")
+    start = out.length
+    root = package.xml(part)
+    if kind == "chart":
+        write_chart(root, out)
+    elif kind == "diagramData":
+        write_diagram(root, out)
     else:
-        if name in {"txbxContent", "tbl"} and out and not out[-1].endswith("\n"):
-            out.append("\n")
-        for child in element:
-            _walk(child, out)
-        if name in {"p", "txbxContent", "pt"}:
-            out.append("\n")
+        walker.walk(root)
+    unit = _FOLLOWING[kind]
+    if unit is not None:
+        out.unit(*unit, start)
 
 
-def _walk_alternative(element: etree._Element, out: list[str]) -> None:
-    """The same content twice, for new readers and for old: only one of them is text."""
-    choices = [child for child in element if _local(child) == "Choice"]
-    if choices:
-        _walk(choices[0], out)
-        return
-    for fallback in element:
-        for child in fallback:
-            _walk(child, out)
+class _Walker:
+    """Writes what it meets, in the order of the file."""
+
+    def __init__(self, out: OfficeText, paragraphs: Paragraphs) -> None:
+        self.out = out
+        self._paragraphs = paragraphs
+        self._tables = 0
+
+    def walk(self, element: etree._Element) -> None:
+        """The text of an element and of what is in it."""
+        name = local(element)
+        if name in _SKIPPED:
+            return
+        if name in _TEXT and not any(isinstance(part.tag, str) for part in element):
+            # Children without a name are entities, left unexpanded; the text around them stays.
+            self.out.write((element.text or "") + "".join(part.tail or "" for part in element))
+        elif name in _LITERAL:
+            self.out.write(_LITERAL[name])
+        elif name == "p":
+            self._paragraph(element)
+        elif name == "tbl":
+            self._table(element)
+        elif name == "AlternateContent":
+            self._alternative(element)
+        else:
+            if name == "txbxContent":
+                self.out.begin_line()
+            for part in element:
+                self.walk(part)
+            if name == "txbxContent":
+                self.out.write("\n")
+
+    def _paragraph(self, element: etree._Element) -> None:
+        start = self.out.length
+        properties = child(element, "pPr")
+        number = self._paragraphs.number(properties)
+        if number:
+            self.out.write(number + " ")
+        for part in element:
+            self.walk(part)
+        level = self._paragraphs.level(properties)
+        if level:
+            self.out.heading(start, level)
+        self.out.write("\n")
+
+    def _table(self, table: etree._Element) -> None:
+        self.out.begin_line()
+        start, columns = self.out.length, 0
+        for row in _inside(table, "tr"):
+            cells = list(_inside(row, "tc"))
+            columns = max(columns, len(cells))
+            if len(cells) == 1:
+                # A frame around text rather than a row: what is in it keeps its lines and headings.
+                for part in cells[0]:
+                    self.walk(part)
+                self.out.begin_line()
+            else:
+                self.out.row(self._cell(cell) for cell in cells)
+        if columns > 1:
+            self._tables += 1
+            self.out.unit("table", f"Table {self._tables}", start)
+
+    def _cell(self, cell: etree._Element) -> str:
+        inner = _Walker(OfficeText(), self._paragraphs)
+        for part in cell:
+            inner.walk(part)
+        return inner.out.finish()[0]
+
+    def _alternative(self, element: etree._Element) -> None:
+        """The same content twice, for new readers and for old: only one of them is text."""
+        choice = child(element, "Choice")
+        for content in element if choice is None else (choice,):
+            for part in content:
+                self.walk(part)
 
 
-def _row_of(cell: etree._Element) -> etree._Element | None:
-    return next((parent for parent in cell.iterancestors() if _local(parent) == "tr"), None)
-
-
-def _cell_text(cell: etree._Element) -> str:
-    out: list[str] = []
-    for child in cell:
-        _walk(child, out)
-    return " ".join("".join(out).split())
-
-
-def _local(element: etree._Element) -> str:
-    tag = element.tag
-    return tag.rsplit("}", 1)[-1] if isinstance(tag, str) else ""
+def _inside(element: etree._Element, name: str) -> Iterator[etree._Element]:
+    """The rows of a table or the cells of a row, also where a control or a tracked change lies around them."""
+    for part in element:
+        found = local(part)
+        if found == name:
+            yield part
+        elif found not in _SKIPPED and found not in {"tbl", "p"}:
+            yield from _inside(part, name)

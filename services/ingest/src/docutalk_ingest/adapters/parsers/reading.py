@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +9,13 @@ from docutalk_common import content_type as kinds
 
 from docutalk_ingest.adapters.parsers.delimited import read_delimited
 from docutalk_ingest.adapters.parsers.docx import read_docx
+from docutalk_ingest.adapters.parsers.encrypted_office import is_encrypted_package, read_encrypted_package, read_old_workbook
 from docutalk_ingest.adapters.parsers.html import read_html
 from docutalk_ingest.adapters.parsers.json_text import read_json, read_jsonl
 from docutalk_ingest.adapters.parsers.pdf import read_pdf
+from docutalk_ingest.adapters.parsers.pptx import read_pptx
 from docutalk_ingest.adapters.parsers.text import read_markdown, read_text
+from docutalk_ingest.adapters.parsers.xlsx import read_xlsx
 from docutalk_ingest.domain import ParsedDocument, ParseFailed
 
 Reader = Callable[[Path, str | None], ParsedDocument]
@@ -22,6 +24,10 @@ Reader = Callable[[Path, str | None], ParsedDocument]
 _READERS: dict[str, Reader] = {
     kinds.PDF: read_pdf,
     kinds.DOCX: read_docx,
+    kinds.PPTX: read_pptx,
+    kinds.XLSX: read_xlsx,
+    kinds.XLSB: read_xlsx,
+    kinds.XLS: read_old_workbook,
     kinds.HTML: read_html,
     kinds.MARKDOWN: read_markdown,
     kinds.PLAIN: read_text,
@@ -33,11 +39,11 @@ _READERS: dict[str, Reader] = {
 _SUPPORTED = "PDF, Word (.docx), HTML, Markdown and plain text"
 _UNSUPPORTED: dict[str, tuple[str, str]] = {
     kinds.DOC: ("an old Word document (.doc)", "Save it as .docx or PDF and upload that."),
-    kinds.XLS: ("an old Excel workbook (.xls)", "Save its sheets as CSV or PDF and upload those."),
-    kinds.PPT: ("an old PowerPoint presentation (.ppt)", "Save it as PDF and upload that."),
-    kinds.OLE: ("an old Office file", "Save it as .docx or PDF and upload that."),
-    kinds.XLSX: ("an Excel workbook", "Save its sheets as CSV or PDF and upload those."),
-    kinds.PPTX: ("a PowerPoint presentation", "Save it as PDF and upload that."),
+    kinds.PPT: ("an old PowerPoint presentation (.ppt)", "Save it as .pptx or PDF and upload that."),
+    kinds.OLE: (
+        "an old Office file",
+        "Save it in the present form of its program (.docx, .xlsx, .pptx) or as PDF and upload that.",
+    ),
     kinds.ODT: ("an OpenDocument text", "Save it as .docx or PDF and upload that."),
     kinds.EPUB: ("an EPUB book", "Convert it to PDF or HTML and upload that."),
     kinds.RTF: ("an RTF text", "Save it as .docx or PDF and upload that."),
@@ -48,7 +54,6 @@ _UNSUPPORTED: dict[str, tuple[str, str]] = {
     "application/vnd.rar": ("a RAR archive", "Unpack it and upload the files in it."),
     "application/x-elf": ("a program", f"Supported are {_SUPPORTED}."),
 }
-_ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
 
 
 def read_document(path: Path, filename: str, password: str | None = None) -> tuple[str, ParsedDocument]:
@@ -59,8 +64,8 @@ def read_document(path: Path, filename: str, password: str | None = None) -> tup
     if path.stat().st_size == 0:
         raise ParseFailed("empty", "The file is empty: it holds no bytes. Check the original and upload it again.")
     media_type = kinds.detect_file(path, filename)
-    if kinds.is_ole(path) and _holds(path, _ENCRYPTED_OFFICE):
-        raise ParseFailed("encrypted", "The Office file is protected by a password. Retry the document with its password.")
+    if kinds.is_ole(path) and is_encrypted_package(path):
+        return read_encrypted_package(path, password)
     reader = _READERS.get(media_type)
     if reader is None:
         raise _unsupported(path, filename, media_type)
@@ -87,8 +92,3 @@ _SUFFIX_KINDS = {".pdf": kinds.PDF, ".docx": kinds.DOCX, ".html": kinds.HTML, ".
 
 def _mislabelled(suffix: str, media_type: str) -> bool:
     return suffix in _SUFFIX_KINDS and _SUFFIX_KINDS[suffix] != media_type
-
-
-def _holds(path: Path, needle: bytes) -> bool:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(needle) >= 0

@@ -1,0 +1,275 @@
+"""Excel workbooks (XLSX, XLSB and the old XLS): a page for each sheet, a line for each row, the cells joined by tabs.
+
+Calamine reads the cells, into a table as large as the stretch from the first to the last one: what that would take, and how much
+text the cells share, is looked at before. After the rows follow the texts of comments, shapes and charts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import olefile
+from docutalk_common.contracts.ingest import DocumentMetadata
+from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError
+
+from docutalk_ingest.adapters.parsers.drawing import shown_number, write_body, write_graphic
+from docutalk_ingest.adapters.parsers.office_text import OfficeText
+from docutalk_ingest.adapters.parsers.office_xml import Package, descendants, local, phrase, reference
+from docutalk_ingest.adapters.parsers.zip_limits import blocks, read_entry, verify_sizes
+from docutalk_ingest.domain import MAX_CHARACTERS, MAX_PAGES, ParsedDocument, ParsedPage, ParseFailed, TooMuchText
+
+MAX_CELLS = 5_000_000
+"""Cells with content of one workbook."""
+MAX_AREA = 20_000_000
+"""Cells of one sheet from its first to its last one, empty ones too: 24 bytes each in memory."""
+_WHAT = "Excel workbook"
+_CELL = re.compile(rb"""<(?:\w+:)?c\s[^<>]*?\br=["']([A-Za-z]{1,3})([0-9]{1,7})["'][^<>]*?(/?)>""")
+_SHARED_CELL = re.compile(
+    rb"""<(?:\w+:)?c\s[^<>]*?\bt=["']s["'][^<>]*>\s*(?:<(?:\w+:)?f\b[^<>]*/>\s*)?<(?:\w+:)?v>([0-9]{1,10})<"""
+)
+_SHARED_MARK = re.compile(rb"""\bt=["']s["']""")
+_STRING = re.compile(rb"<(?:\w+:)?si[\s/>]")
+_UTF8 = 65001
+_NO_YEAR = 1601
+"""An OLE file writes the beginning of its calendar when it knows no date."""
+_SHARED_TEXT = 10 * MAX_CHARACTERS
+"""Bytes that strings may take when each cell gets a copy of its own."""
+
+_Cell = int | float | str | bool | time | date | datetime | timedelta
+
+
+def read_xlsx(source: Path | BinaryIO, password: str | None = None) -> ParsedDocument:
+    """The sheets in their order, hidden ones too. `damaged`, `encrypted`, `too_large_unpacked`, `too_many_cells`."""
+    package = Package(source, _WHAT)
+    main = package.main_part("xl/workbook.xml")
+    verify_sizes(package.archive, (name for name in package.archive.namelist() if name.startswith("xl/") and _is_text(name)))
+    parts: dict[str, str] = {}
+    if main.endswith(".xml"):
+        targets = {relation.id: relation.target for relation in package.relations(main)}
+        for sheet in descendants(package.xml(main), "sheet"):
+            if reference(sheet) in targets:
+                parts[str(sheet.get("name", ""))] = targets[reference(sheet)]
+        _measure(package, parts, [r.target for r in package.relations(main) if r.kind == "sharedStrings"])
+    return _document(_opened(source), package.metadata(), package, parts)
+
+
+def read_xls(source: Path | BinaryIO, password: str | None = None) -> ParsedDocument:
+    """As `read_xlsx`. `damaged`, `encrypted`."""
+    return _document(_opened(source), _old_metadata(source), None, {})
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith((".xml", ".rels", ".bin")) and not name.startswith(("xl/media/", "xl/embeddings/"))
+
+
+def _opened(source: Path | BinaryIO) -> CalamineWorkbook:
+    try:
+        if isinstance(source, Path):
+            return CalamineWorkbook.from_path(source)
+        source.seek(0)
+        return CalamineWorkbook.from_filelike(source)
+    except PasswordError as error:
+        raise ParseFailed(
+            "encrypted", f"The {_WHAT} is protected by a password. Retry the document with its password."
+        ) from error
+    except BaseException as error:
+        raise _failure(error) from error
+
+
+def _failure(error: BaseException) -> BaseException:
+    """What a failure of the reader means. A panic in Rust is no `Exception` and would end the process without a word."""
+    if isinstance(error, (CalamineError, OSError, ValueError)) or type(error).__name__ == "PanicException":
+        return ParseFailed("damaged", f"The {_WHAT} is damaged and cannot be read. Save it again and upload that.")
+    return error
+
+
+def _document(
+    workbook: CalamineWorkbook, metadata: DocumentMetadata, package: Package | None, parts: dict[str, str]
+) -> ParsedDocument:
+    names = workbook.sheet_names
+    if len(names) > MAX_PAGES:
+        raise ParseFailed("too_many_pages", f"The {_WHAT} holds {len(names):,} sheets; {MAX_PAGES:,} are accepted. Split it.")
+    return ParsedDocument(_pages(workbook, package, parts), len(names), metadata)
+
+
+def _pages(workbook: CalamineWorkbook, package: Package | None, parts: dict[str, str]) -> Iterator[ParsedPage]:
+    for index, name in enumerate(workbook.sheet_names):
+        out = OfficeText()
+        try:
+            sheet = workbook.get_sheet_by_index(index)
+            _write_rows(sheet, name, out)
+        except BaseException as error:
+            failure = _failure(error)
+            if not isinstance(failure, ParseFailed) or len(workbook.sheet_names) == 1 or isinstance(error, ParseFailed):
+                raise failure from error
+            yield ParsedPage(name, "", readable=False, kind="sheet")
+            continue
+        if package is not None and name in parts:
+            _write_objects(package, parts[name], out)
+        text, units = out.finish()
+        yield ParsedPage(name, text, kind="sheet", units=units)
+
+
+def _write_rows(sheet: CalamineSheet, name: str, out: OfficeText) -> None:
+    if sheet.start is None or sheet.end is None:
+        return
+    start = out.length
+    for row in sheet.iter_rows():
+        out.row(map(_shown, row))
+    out.unit("table", _range(name, sheet.start, sheet.end), start)
+
+
+def _shown(value: _Cell) -> str:
+    """A cell as people read it; what its format adds (a currency, a percent sign) is not known here."""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return shown_number(value)
+    if isinstance(value, datetime):
+        value = value + timedelta(microseconds=500_000)
+        return value.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00")
+    if isinstance(value, time):
+        return value.strftime("%H:%M:%S").removesuffix(":00")
+    if isinstance(value, timedelta):
+        seconds = round(value.total_seconds())
+        sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
+        return f"{sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return str(value)
+
+
+def _range(name: str, start: tuple[int, int], end: tuple[int, int]) -> str:
+    quoted = name if re.fullmatch(r"\w+", name) else "'" + name.replace("'", "''") + "'"
+    return f"{quoted}!{_address(*start)}:{_address(*end)}"
+
+
+def _address(row: int, column: int) -> str:
+    letters = ""
+    column += 1
+    while column:
+        column, letter = divmod(column - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    return f"{letters}{row + 1}"
+
+
+def _measure(package: Package, parts: dict[str, str], strings: list[str]) -> None:
+    """Refuses what would take more memory than there is: a lone cell far away, a long text that many cells share."""
+    total = shared = 0
+    for name, part in parts.items():
+        cells, area, marks = _extent(package, part)
+        total += cells
+        shared += marks
+        if area > MAX_AREA or total > MAX_CELLS:
+            raise ParseFailed(
+                "too_many_cells",
+                f"The sheet “{name}” reaches over {area:,} cells, of which {cells:,} hold something; {MAX_AREA:,} and "
+                f"{MAX_CELLS:,} are accepted. Delete stray cells far from the table, or save it as CSV.",
+            )
+    for part in strings[:1]:
+        sizes = _string_sizes(package, part)
+        if max(sizes, default=0) * shared > _SHARED_TEXT and _shared_text(package, list(parts.values()), sizes) > _SHARED_TEXT:
+            raise TooMuchText(f"cells with more than {_SHARED_TEXT:,} characters together")
+
+
+def _extent(package: Package, part: str) -> tuple[int, int, int]:
+    """Of a sheet: cells with content, cells from the first to the last of them, and how many take a shared string."""
+    cells = marks = 0
+    rows: set[bytes] = set()
+    columns: set[bytes] = set()
+    for window in _windows(package, part):
+        marks += len(_SHARED_MARK.findall(window))
+        found = [(column, row) for column, row, empty in _CELL.findall(window) if not empty]
+        cells += len(found)
+        columns.update(column for column, _ in found)
+        rows.update(row for _, row in found)
+    if not cells:
+        return 0, 0, marks
+    numbers = [int(row) for row in rows]
+    letters = [_column(column) for column in columns]
+    return cells, (max(numbers) - min(numbers) + 1) * (max(letters) - min(letters) + 1), marks
+
+
+def _windows(package: Package, part: str) -> Iterator[bytes]:
+    """The part's bytes piece by piece, never cut inside a tag."""
+    carry = b""
+    for block in blocks(package.archive, part):
+        window = carry + block
+        cut = max(window.rfind(b"<"), 0)
+        carry = window[cut:]
+        yield window[:cut]
+    yield carry
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters.upper():
+        number = number * 26 + letter - 64
+    return number
+
+
+def _string_sizes(package: Package, part: str) -> list[int]:
+    """How long the shared strings are, in bytes with their marks."""
+    places: list[int] = []
+    before = 0
+    for window in _windows(package, part):
+        places += (before + found.start() for found in _STRING.finditer(window))
+        before += len(window)
+    return [following - place for place, following in itertools.pairwise([*places, before])]
+
+
+def _shared_text(package: Package, parts: list[str], sizes: list[int]) -> int:
+    """What the strings take when each cell gets a copy, in bytes."""
+    counts = Counter(number for part in parts for number in _SHARED_CELL.findall(read_entry(package.archive, part)))
+    return sum(sizes[int(number)] * count for number, count in counts.items() if int(number) < len(sizes))
+
+
+def _write_objects(package: Package, part: str, out: OfficeText) -> None:
+    """The texts of comments, and of the shapes and charts that lie on the sheet."""
+    relations = package.relations(part)
+    threads = any(relation.kind == "threadedComment" for relation in relations)
+    out.write("\n")
+    for relation in relations:
+        if relation.kind == "threadedComment" or (relation.kind == "comments" and not threads):
+            for comment in descendants(package.xml(relation.target), "comment", "threadedComment"):
+                # Old comments hold runs of `t`, new ones a bare text; what a new one has as an old one is only a note about it.
+                out.write("".join(text.text or "" for text in descendants(comment, "t", "text")) + "\n")
+        elif relation.kind == "drawing":
+            inner = package.relations(relation.target)
+            for element in descendants(package.xml(relation.target), "txBody", "graphicFrame"):
+                if local(element) == "txBody":
+                    write_body(element, out)
+                else:
+                    write_graphic(element, package, inner, out)
+
+
+def _old_metadata(source: Path | BinaryIO) -> DocumentMetadata:
+    if not isinstance(source, Path):
+        source.seek(0)
+    try:
+        with olefile.OleFileIO(source) as ole:
+            found = ole.get_metadata()
+        return DocumentMetadata(
+            title=phrase(_decoded(found.title, found.codepage)),
+            author=phrase(_decoded(found.author, found.codepage)),
+            created_at=_utc(found.create_time),
+            modified_at=_utc(found.last_saved_time),
+        )
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, LookupError, struct.error):
+        return DocumentMetadata()  # what a workbook says of itself is no reason to refuse it
+
+
+def _decoded(text: bytes | str | None, codepage: int | None) -> str | None:
+    if not isinstance(text, bytes):
+        return text
+    encoding = "utf-8" if codepage == _UTF8 else f"cp{codepage or 1252}"
+    return text.decode(encoding, "replace")
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if isinstance(moment, datetime) and moment.year > _NO_YEAR else None
