@@ -19,12 +19,23 @@ class Hostile:
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
 
-    def __call__(self, path: Path, filename: str, out: Path, progress: Callable[[int, int | None], None]) -> dict[str, Any]:
+    def __call__(
+        self, job: str, out: Path, progress: Callable[[int, int | None], None], *, path: str, filename: str, **arguments: Any
+    ) -> dict[str, Any]:
         self.out = out
         progress(1, 2)
         deed: Callable[[], object] = getattr(self, filename)
         (out / "deed").write_text(repr(deed()))
-        return {"content_type": "text/plain", "page_count": 2, "characters": 0, "chunk_count": 0, "batch_count": 0}
+        return {
+            "summary": {
+                "content_type": "text/plain",
+                "page_count": 2,
+                "characters": 0,
+                "chunk_count": 0,
+                "batch_count": 0,
+                "metadata": {},
+            }
+        }
 
     def nothing(self) -> None:
         """A file like any other."""

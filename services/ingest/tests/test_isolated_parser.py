@@ -195,12 +195,12 @@ async def test_pages_and_chunks_come_back_exactly(parser: IsolatedParser, tmp_pa
     assert progress[0] == (0, 3)
 
 
-async def test_pdf_without_text_says_that_it_looks_scanned(parser: IsolatedParser, tmp_path: Path) -> None:
+async def test_pdf_of_blank_pages_says_so(parser: IsolatedParser, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(pdf("", ""))
     with pytest.raises(ParseFailed) as caught:
         await parser.parse(tmp_path / "source", "scan.pdf", tmp_path)
     assert caught.value.code == "no_text"
-    assert "scanned" in caught.value.reason
+    assert "blank" in caught.value.reason
 
 
 async def test_100_mb_text_of_one_line_is_refused_at_once(parser: IsolatedParser, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ FINAL_STATUSES = frozenset({DocumentStatus.READY, DocumentStatus.FAILED, Documen
 MAX_CHARACTERS = 20_000_000
 """Text of one document, in code points: about 10,000 dense pages."""
 MAX_PAGES = 20_000
+KEPT_VERSIONS = 10
+"""Of how many versions of a document the pages are kept, with their files."""
 MAX_BATCH_CHUNKS = 64
 MAX_BATCH_BYTES = 128 * 1024
 
@@ -116,6 +118,17 @@ class ExtractionSummary:
     metadata: DocumentMetadata = field(default_factory=DocumentMetadata)
     extractor: str = ""
     text_hash: str = ""
+    problem: str = ""
+    """Why scanned pages among the unreadable ones could not be read, for the person who uploaded the file."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Chunks that travel together. `chunks` is a JSON array of the contract `Chunk`."""
+
+    number: int
+    chunk_count: int
+    chunks: str
 
 
 @dataclass

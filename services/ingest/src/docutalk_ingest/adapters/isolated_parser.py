@@ -8,19 +8,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from docutalk_common.contracts.ingest import DocumentMetadata
+from docutalk_common.contracts.ingest import Box, Boxes, DocumentMetadata
 from docutalk_common.errors import TransientError
 from docutalk_common.telemetry import get_logger
 
-from docutalk_ingest.adapters.extraction import PAGES_FILE
+from docutalk_ingest.adapters.extraction import OCR_FILE, PAGES_FILE, UNLOCKED_FILE
+from docutalk_ingest.adapters.ocr import OcrLimits, OcrReader
 from docutalk_ingest.adapters.parser_host import OUTCOME_FILE
-from docutalk_ingest.domain import ExtractedPage, ExtractionSummary, ParseFailed
+from docutalk_ingest.domain import ExtractedPage, ExtractionSummary, ParseFailed, UnitSpan
 
 log = get_logger(__name__)
 
@@ -44,6 +45,12 @@ class Limits:
     file_bytes: int = 64 << 20
     host_seconds: float = 30
     """How much longer than `wall_seconds` the host may take to tell the end; after that it is taken for stuck."""
+    ocr_pages: int = 1_000
+    """How many scanned pages of a document are read; at some seconds a page."""
+
+
+RENDERED = ("webp", "image/webp")
+"""Suffix and media type of a page's picture."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,12 @@ class Extraction:
     summary: ExtractionSummary
     folder: Path
 
+    @property
+    def unlocked(self) -> Path | None:
+        """A copy of an encrypted PDF without its protection, when a password has opened it."""
+        copy = self.folder / UNLOCKED_FILE
+        return copy if copy.exists() else None
+
     async def pages(self) -> AsyncIterator[ExtractedPage]:
         """The pages in order. About a megabyte is in memory at a time, read and decoded in a thread."""
         with (self.folder / PAGES_FILE).open(encoding="utf-8") as file:
@@ -60,16 +73,41 @@ class Extraction:
             while lines := await asyncio.to_thread(lambda: [json.loads(line) for line in file.readlines(_READ_BYTES)]):
                 for line in lines:
                     number += 1
-                    yield ExtractedPage(number, line["label"], line["text"], [(a, b, c) for a, b, c in line["chunks"]])
+                    yield _extracted(number, line)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered page: a file, and its size in pixels."""
+
+    path: Path
+    width: int
+    height: int
+
+
+def _extracted(number: int, line: dict[str, Any]) -> ExtractedPage:
+    return ExtractedPage(
+        number,
+        line["label"],
+        line["text"],
+        [(start, end, batch) for start, end, batch in line["chunks"]],
+        line["kind"],
+        [UnitSpan(**unit) for unit in line["units"]],
+        None if line["lines"] is None else [(start, end, *box) for start, end, *box in line["lines"]],
+    )
 
 
 class IsolatedParser:
-    """One host process, started at the first document and again whenever it has died; one child of it for each document."""
+    """One host process, started at the first document and again whenever it has died; one child of it for each job on a file.
+
+    Beside it a process that reads pictures, from the first scanned page on.
+    """
 
     def __init__(
         self,
         *,
         limits: Limits = Limits(),
+        ocr_limits: OcrLimits | None = None,
         overlap: int = 0,
         target: str = _TARGET,
         environment: dict[str, str] | None = None,
@@ -86,6 +124,8 @@ class IsolatedParser:
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_NUM_THREADS": "1",
         }
+        inherited = {name: self._environment[name] for name in (*_INHERITED, "OMP_NUM_THREADS") if name in self._environment}
+        self._ocr = OcrReader(ocr_limits or OcrLimits(), inherited)
         self._host: asyncio.subprocess.Process | None = None
         self._listener: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
@@ -98,6 +138,7 @@ class IsolatedParser:
 
     async def close(self) -> None:
         """Ends the host and whatever it is reading."""
+        await self._ocr.close()
         if self._host is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._host.kill()
@@ -106,17 +147,95 @@ class IsolatedParser:
             await self._listener
 
     @property
+    def ocr_pid(self) -> int | None:
+        """The process id of the OCR while it runs."""
+        return self._ocr.pid
+
+    @property
     def host_pid(self) -> int | None:
         """The process id of the host while it runs."""
         return self._host.pid if self._host is not None and self._host.returncode is None else None
 
-    async def parse(self, path: Path, filename: str, out: Path, *, on_progress: Progress = lambda done, of: None) -> Extraction:
-        """Reads the file at `path` into the existing folder `out`.
+    async def parse(
+        self,
+        path: Path,
+        filename: str,
+        out: Path,
+        *,
+        password: str | None = None,
+        on_progress: Progress = lambda done, of: None,
+    ) -> Extraction:
+        """Reads the file at `path` into the existing folder `out`; its scanned pages by OCR, one after the other.
 
         Raises `ParseFailed` when the file is at fault and `TransientError` when the process was killed from outside or its
-        host is stuck.
+        host is stuck. When the task is cancelled, whatever reads for it is ended.
         `on_progress(pages done, pages or None)` is called on the event loop.
         """
+        arguments = {"path": str(path), "filename": filename, "password": password}
+        # What a password has opened is written again without protection, so that it can be shown.
+        unlocked_bytes = 2 * (await asyncio.to_thread(path.stat)).st_size if password is not None else 0
+        result = await self._run("extract", arguments, out, on_progress=on_progress, unlocked_bytes=unlocked_bytes)
+        if "ocr" in result:
+            unlocked = out / UNLOCKED_FILE
+            await self._read_pictures(unlocked if unlocked.exists() else path, result, out, on_progress)
+            arguments = {"media_type": result["media_type"], "metadata": result["metadata"]}
+            result = await self._run("assemble", arguments, out)
+        summary = result["summary"]
+        metadata = DocumentMetadata.model_validate(summary["metadata"])
+        return Extraction(ExtractionSummary(**{**summary, "metadata": metadata}), out)
+
+    async def _read_pictures(self, path: Path, first: dict[str, Any], out: Path, on_progress: Progress) -> None:
+        on_progress(first["done"], first["of"])
+        with (out / OCR_FILE).open("w", encoding="utf-8") as file:
+            for position, number in enumerate(first["ocr"]):
+                if position < self._limits.ocr_pages:
+                    page = await self._ocr.read(path, number)
+                else:
+                    page = {"problem": f"of one document {self._limits.ocr_pages:,} are read; split it into smaller files"}
+                file.write(json.dumps({"number": number, **page}, ensure_ascii=False) + "\n")
+                on_progress(first["done"] + position + 1, first["of"])
+
+    async def boxes(
+        self,
+        path: Path,
+        number: int,
+        start: int,
+        end: int,
+        text: str,
+        *,
+        out: Path,
+        lines: Sequence[Sequence[float]] | None = None,
+    ) -> Boxes:
+        """Where `text[start:end]` stands on page `number` (from 1) of the PDF or image at `path`; `text` is the page's stored
+        text and `lines`, for a page read by OCR, its lines as `ExtractedPage` has them. `out` is an empty folder.
+
+        Raises as `parse` does; `ParseFailed("no_boxes")` for files of other kinds.
+        """
+        arguments = {"path": str(path), "number": number, "start": start, "end": end, "text": text, "lines": lines}
+        found = await self._run("boxes", arguments, out)
+        boxes = [Box(left=left, top=top, right=right, bottom=bottom) for left, top, right, bottom in found["boxes"]]
+        return Boxes(width=found["width"], height=found["height"], boxes=boxes)
+
+    async def render(self, path: Path, number: int, width: int, out: Path) -> Picture:
+        """A picture of page `number` (from 1) of the PDF or image at `path`, written to the folder `out`, `width` pixels wide or
+        smaller: never more than six million pixels, and never larger than an image is.
+
+        Raises as `parse` does; `ParseFailed("no_image")` for files of other kinds.
+        """
+        name = f"page.{RENDERED[0]}"
+        size = await self._run("render", {"path": str(path), "number": number, "width": width, "name": name}, out)
+        return Picture(out / name, size["width"], size["height"])
+
+    async def _run(
+        self,
+        job: str,
+        arguments: dict[str, Any],
+        out: Path,
+        *,
+        on_progress: Progress = lambda done, of: None,
+        unlocked_bytes: int = 0,
+    ) -> dict[str, Any]:
+        """Does one job in a process of its own."""
         host = await self._running_host()
         assert host.stdin is not None
         id_ = uuid4().hex
@@ -125,13 +244,13 @@ class IsolatedParser:
         self._progress[id_] = on_progress
         request = {
             "id": id_,
-            "path": str(path),
-            "filename": filename,
+            "job": job,
+            "arguments": arguments,
             "out": str(out),
             "memory_bytes": self._limits.memory_bytes,
             "cpu_seconds": self._limits.cpu_seconds,
             "wall_seconds": self._limits.wall_seconds,
-            "file_bytes": self._limits.file_bytes,
+            "file_bytes": self._limits.file_bytes + unlocked_bytes,
         }
         try:
             host.stdin.write(json.dumps(request).encode() + b"\n")
@@ -148,19 +267,18 @@ class IsolatedParser:
             raise
         finally:
             del self._ended[id_], self._progress[id_]
-        return self._judge(end, out, filename)
+        return self._judge(end, out)
 
-    def _judge(self, end: dict[str, Any], out: Path, filename: str) -> Extraction:
+    def _judge(self, end: dict[str, Any], out: Path) -> dict[str, Any]:
         exit_code = end["exit"]
         if exit_code == 0:
             outcome = json.loads((out / OUTCOME_FILE).read_text(encoding="utf-8"))
             if "detail" in outcome:
-                log.warning("a parser raised", filename=filename, detail=outcome["detail"])
+                log.warning("a parser raised", folder=out.name, detail=outcome["detail"])
             if "failed" in outcome:
                 raise ParseFailed(*outcome["failed"])
-            summary = outcome["summary"]
-            metadata = DocumentMetadata.model_validate(summary["metadata"])
-            return Extraction(ExtractionSummary(**{**summary, "metadata": metadata}), out)
+            result: dict[str, Any] = outcome["result"]
+            return result
         if end["late"]:
             raise ParseFailed(
                 "timeout",

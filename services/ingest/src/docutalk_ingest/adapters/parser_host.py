@@ -1,4 +1,4 @@
-"""A small process that forks one process for each document, with the parsers already loaded.
+"""A small process that forks one process for each job on a file, with the parsers already loaded.
 
 Files come from strangers and the libraries that read them are written in C: a document may take all memory, loop, or crash.
 Each is read in a process of its own, under limits, without network and this service's secrets, and that process dies
@@ -38,7 +38,8 @@ _SPLIT = "Split it into smaller files."
 # Any of these in a parser is an attempt to reach outside of it.
 _FORBIDDEN = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system", "ctypes.dlopen")
 
-Extract = Callable[[Path, str, Path, Callable[[int, int | None], None]], dict[str, Any]]
+Work = Callable[..., dict[str, Any]]
+"""`work(job, out, progress, **arguments)` does what is asked with the files in `out` and returns what goes into the outcome."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ def main() -> None:
     """
     die_with_parent(int(os.environ["PARSER_PARENT"]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides when this ends
-    _leave_network()
+    leave_network()
     module, _, name = os.environ["PARSER_TARGET"].partition(":")
-    extract: Extract = getattr(import_module(module), name)(json.loads(os.environ.get("PARSER_OPTIONS", "{}")))
+    work: Work = getattr(import_module(module), name)(json.loads(os.environ.get("PARSER_OPTIONS", "{}")))
     gc.collect()
     gc.freeze()  # the children's collector leaves the shared pages alone
-    _Host(extract).serve()
+    _Host(work).serve()
 
 
 def die_with_parent(parent: int) -> None:
@@ -69,7 +70,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def _leave_network() -> None:
+def leave_network() -> None:
     """An empty network namespace, where the system permits it; children are barred from sockets in any case."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
@@ -78,8 +79,8 @@ def _leave_network() -> None:
 
 
 class _Host:
-    def __init__(self, extract: Extract) -> None:
-        self._extract = extract
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._children: dict[int, _Child] = {}
         self._wake_read, self._wake_write = os.pipe()
         for descriptor in (self._wake_read, self._wake_write):
@@ -118,7 +119,7 @@ class _Host:
         pid = os.fork()
         if pid == 0:
             try:
-                _run_child(host, request, self._extract)
+                _run_child(host, request, self._work)
             finally:
                 os._exit(70)
         self._children[pid] = _Child(request["id"], time.monotonic() + request["wall_seconds"])
@@ -144,7 +145,7 @@ def _send(event: dict[str, Any]) -> None:
     os.write(1, json.dumps(event).encode() + b"\n")
 
 
-def _run_child(host: int, request: dict[str, Any], extract: Extract) -> None:
+def _run_child(host: int, request: dict[str, Any], work: Work) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     die_with_parent(host)
@@ -153,9 +154,9 @@ def _run_child(host: int, request: dict[str, Any], extract: Extract) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     _limit(request)
-    sys.addaudithook(_forbid)
+    sys.addaudithook(forbid)
     out = Path(request["out"])
-    outcome = _outcome(extract, request, out, _Progress(events, request["id"]))
+    outcome = _outcome(work, request, out, _Progress(events, request["id"]))
     partial = out / (OUTCOME_FILE + ".part")
     partial.write_text(json.dumps(outcome), encoding="utf-8")
     partial.rename(out / OUTCOME_FILE)
@@ -175,7 +176,8 @@ def _limit(request: dict[str, Any]) -> None:
         resource.setrlimit(kind, bounds)
 
 
-def _forbid(event: str, _arguments: object) -> None:
+def forbid(event: str, _arguments: object) -> None:
+    """An audit hook under which nothing outside of this process can be reached."""
     if event.startswith(_FORBIDDEN):
         raise PermissionError(f"{event} is not allowed in the parser")
 
@@ -195,9 +197,9 @@ class _Progress:
             os.write(self._descriptor, json.dumps({"id": self._id, "done": done, "of": of}).encode() + b"\n")
 
 
-def _outcome(extract: Extract, request: dict[str, Any], out: Path, progress: _Progress) -> dict[str, Any]:
+def _outcome(work: Work, request: dict[str, Any], out: Path, progress: _Progress) -> dict[str, Any]:
     try:
-        return {"summary": extract(Path(request["path"]), request["filename"], out, progress)}
+        return {"result": work(request["job"], out, progress, **request["arguments"])}
     except ParseFailed as error:
         failure = error
     except MemoryError:

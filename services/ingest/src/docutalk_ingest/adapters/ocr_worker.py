@@ -1,0 +1,129 @@
+"""A process that reads the text in pictures of pages, one after the other, with the models loaded once.
+
+The models take 0.6 GB and a second to load, so this process outlives the documents it reads for. It is kept apart as the parser
+is: no network, no secrets of the service, limits, and it dies with the service. Whatever a page makes it do costs that page.
+
+Speaks JSON lines with `OcrReader`: a request `{path, number}` on standard input, an answer on standard output:
+`{lines: [[text, left, top, right, bottom]], peak_bytes}` or `{problem, peak_bytes}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from docutalk_ingest.adapters.page_pictures import picture_of
+from docutalk_ingest.adapters.parser_host import die_with_parent, forbid, leave_network
+from docutalk_ingest.domain import ParseFailed
+
+LONG_SIDE = 2000
+"""Pixels of a page's longer side: 170 dots an inch of A4. The recogniser shrinks what is larger."""
+_DAMAGED = "the picture is damaged"
+_DETECTION_SIDE = 960
+_DETECTOR = "PP-OCRv6_det_small.onnx"
+_RECOGNISER = "PP-OCRv6_rec_small.onnx"
+
+
+def main() -> None:
+    """Serves until standard input ends. Environment: `OCR_PARENT` (pid), `OCR_LIMITS` (JSON: `memory_bytes`, `cpu_seconds`)."""
+    die_with_parent(int(os.environ["OCR_PARENT"]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides when this ends
+    leave_network()
+    answers = os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)  # what a library prints is no answer
+    limits = json.loads(os.environ["OCR_LIMITS"])
+    for kind, limit in (
+        (resource.RLIMIT_AS, limits["memory_bytes"]),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (limit, limit))
+    recognise = _Recogniser()
+    sys.addaudithook(forbid)
+    _send(answers, {"ready": True})
+    for line in sys.stdin:
+        request = json.loads(line)
+        _allow(limits["cpu_seconds"])
+        _send(answers, _read(recognise, Path(request["path"]), request["number"]))
+
+
+def _allow(seconds: int) -> None:
+    """From now on this process may compute for so long; the kernel ends it after that."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    ceiling = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    until = int(used.ru_utime + used.ru_stime) + seconds + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (until if ceiling == resource.RLIM_INFINITY else min(until, ceiling), ceiling))
+
+
+def _send(descriptor: int, answer: dict[str, Any]) -> None:
+    data = json.dumps(answer).encode() + b"\n"
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _read(recognise: _Recogniser, path: Path, number: int) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = {"lines": recognise(picture_of(path, number, long_side=LONG_SIDE))}
+    except ParseFailed as error:
+        answer = {"problem": "the picture is too large" if error.code == "image_too_large" else _DAMAGED}
+    except MemoryError:
+        answer = {"problem": "the picture takes too much memory"}
+    except Exception as error:
+        answer = {"problem": _DAMAGED, "detail": f"{type(error).__name__}: {error}"}
+    return {**answer, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+class _Recogniser:
+    """The recogniser with the settings that were measured, and the models of its package: nothing is ever fetched."""
+
+    def __init__(self) -> None:
+        import rapidocr  # noqa: PLC0415  a second, and only this process needs it
+
+        models = Path(rapidocr.__file__).parent / "models"
+        self._engine = rapidocr.RapidOCR(
+            params={
+                "Global.log_level": "critical",
+                "Global.use_cls": False,
+                "Global.max_side_len": LONG_SIDE,
+                "Det.model_path": str(models / _DETECTOR),
+                "Det.limit_type": "max",
+                "Det.limit_side_len": _DETECTION_SIDE,
+                "Rec.model_path": str(models / _RECOGNISER),
+                "Rec.rec_batch_num": 1,
+                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            }
+        )
+        import cv2  # noqa: PLC0415
+        import numpy  # noqa: PLC0415
+
+        cv2.setNumThreads(1)
+        self._array = numpy.asarray
+        # The models are loaded with the first picture that shows a word.
+        first = Image.new("RGB", (320, 96), "white")
+        ImageDraw.Draw(first).text((20, 20), "ready", fill="black", font_size=40)
+        self(first)
+
+    def __call__(self, picture: Image.Image) -> list[tuple[str, float, float, float, float]]:
+        """The lines that are seen, with their boxes in shares of the picture."""
+        found: Any = self._engine(self._array(picture)[:, :, ::-1])  # it takes blue first
+        if found.boxes is None or found.txts is None:
+            return []
+        lines = []
+        for text, box in zip(found.txts, found.boxes, strict=True):
+            xs = [min(1.0, max(0.0, float(x) / picture.width)) for x, _ in box]
+            ys = [min(1.0, max(0.0, float(y) / picture.height)) for _, y in box]
+            lines.append((text, *(round(edge, 5) for edge in (min(xs), min(ys), max(xs), max(ys)))))
+        return lines
+
+
+if __name__ == "__main__":
+    main()
