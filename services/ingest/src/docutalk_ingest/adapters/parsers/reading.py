@@ -11,9 +11,12 @@ from docutalk_ingest.adapters.parsers.delimited import read_delimited
 from docutalk_ingest.adapters.parsers.docx import read_docx
 from docutalk_ingest.adapters.parsers.encrypted_office import is_encrypted_package, read_encrypted_package, read_old_workbook
 from docutalk_ingest.adapters.parsers.html import read_html
+from docutalk_ingest.adapters.parsers.image import MEDIA_TYPES as IMAGES
+from docutalk_ingest.adapters.parsers.image import read_image
 from docutalk_ingest.adapters.parsers.json_text import read_json, read_jsonl
 from docutalk_ingest.adapters.parsers.pdf import read_pdf
 from docutalk_ingest.adapters.parsers.pptx import read_pptx
+from docutalk_ingest.adapters.parsers.rtf import read_rtf
 from docutalk_ingest.adapters.parsers.text import read_markdown, read_text
 from docutalk_ingest.adapters.parsers.xlsx import read_xlsx
 from docutalk_ingest.domain import ParsedDocument, ParseFailed
@@ -28,6 +31,7 @@ _READERS: dict[str, Reader] = {
     kinds.XLSX: read_xlsx,
     kinds.XLSB: read_xlsx,
     kinds.XLS: read_old_workbook,
+    kinds.RTF: read_rtf,
     kinds.HTML: read_html,
     kinds.MARKDOWN: read_markdown,
     kinds.PLAIN: read_text,
@@ -35,8 +39,11 @@ _READERS: dict[str, Reader] = {
     kinds.TSV: read_delimited,
     kinds.JSON: read_json,
     kinds.JSONL: read_jsonl,
+    **dict.fromkeys(IMAGES, read_image),
 }
-_SUPPORTED = "PDF, Word (.docx), HTML, Markdown and plain text"
+_SUPPORTED = (
+    "PDF, images, Word, Excel, PowerPoint and OpenDocument files, RTF, EPUB, e-mails, web pages, Markdown, text, CSV and JSON"
+)
 _UNSUPPORTED: dict[str, tuple[str, str]] = {
     kinds.DOC: ("an old Word document (.doc)", "Save it as .docx or PDF and upload that."),
     kinds.PPT: ("an old PowerPoint presentation (.ppt)", "Save it as .pptx or PDF and upload that."),
@@ -46,7 +53,6 @@ _UNSUPPORTED: dict[str, tuple[str, str]] = {
     ),
     kinds.ODT: ("an OpenDocument text", "Save it as .docx or PDF and upload that."),
     kinds.EPUB: ("an EPUB book", "Convert it to PDF or HTML and upload that."),
-    kinds.RTF: ("an RTF text", "Save it as .docx or PDF and upload that."),
     kinds.EMAIL: ("an e-mail", "Save it as PDF or plain text and upload that."),
     kinds.ZIP: ("a ZIP archive", "Unpack it and upload the files in it."),
     "application/gzip": ("a gzip archive", "Unpack it and upload the files in it."),
@@ -78,7 +84,7 @@ def _unsupported(path: Path, filename: str, media_type: str) -> ParseFailed:
         return ParseFailed("damaged", f"The {suffix} file is damaged or incomplete and cannot be opened. Save it again.")
     if media_type.startswith("image/"):
         found = f"an image ({media_type.removeprefix('image/').upper()})"
-        advice = "Text in images cannot be read yet; upload a PDF with a text layer."
+        advice = "Save it as JPEG or PNG and upload that."
     elif media_type in _UNSUPPORTED:
         found, advice = _UNSUPPORTED[media_type]
     else:
