@@ -35,11 +35,13 @@ async def test_answer_comes_as_json_with_its_citations(chat_service: Any, person
             {
                 "marker": 1,
                 "document_id": str(UUID(int=7)),
+                "version": 1,
                 "filename": "a.pdf",
                 "page": 3,
                 "start": 5,
                 "end": 9,
                 "quote": "true",
+                "source_deleted_at": None,
             }
         ],
     }

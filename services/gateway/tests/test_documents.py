@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from docutalk_common.contracts.envelope import uuid7
-from docutalk_common.contracts.ingest import DocumentDeleted, DocumentStatus
+from docutalk_common.contracts.ingest import DocumentDeleted, DocumentMetadata, DocumentStatus
 from docutalk_common.process import wait_until
 from docutalk_gateway.adapters import repository
 
@@ -23,15 +23,30 @@ async def upload(person: Any, name: str, data: bytes) -> UUID:
 async def test_document_is_shown_as_ingest_tells_it(ingest_service: Any, person: Any) -> None:
     document_id = await upload(person, "a.txt", b"a")
     ingest_service.put(
-        person.workspace, document_id, status=DocumentStatus.EMBEDDING, page_count=4, pages_done=4, chunk_count=10, chunks_done=5
+        person.workspace,
+        document_id,
+        status=DocumentStatus.EMBEDDING,
+        page_count=4,
+        pages_done=4,
+        chunk_count=10,
+        chunks_done=5,
+        eta_seconds=2.3,
+        metadata=DocumentMetadata(title="A title", language="en"),
     )
     shown = (await person.http.get(f"{person.documents}/{document_id}")).json()
     assert set(shown) == {
         *("id", "filename", "content_type", "size", "sha256", "status", "code", "reason", "page_count", "chunk_count"),
-        *("progress", "topics", "version", "created_at", "updated_at"),
+        *("progress", "topics", "version", "served_version", "attempt", "metadata", "source_id", "origin"),
+        *("created_at", "updated_at"),
     }
     assert shown["status"] == "embedding"
-    assert shown["progress"] == {"pages_done": 4, "pages_total": 4, "chunks_done": 5, "chunks_total": 10, "percent": 75}
+    assert shown["progress"] == {
+        **{"pages_done": 4, "pages_total": 4, "chunks_done": 5, "chunks_total": 10, "percent": 75},
+        **{"queue_position": None, "eta_seconds": 3},
+    }
+    assert shown["metadata"] == {
+        **{"title": "A title", "author": None, "created_at": None, "modified_at": None, "language": "en"},
+    }
     assert shown["created_at"].endswith("Z")
 
 
@@ -174,7 +189,7 @@ async def test_page_is_its_number_label_and_text(ingest_service: Any, person: An
     ingest_service.put(person.workspace, document_id)
     ingest_service.pages[document_id, 2] = 'Größe "quoted"\n\x00'
     answer = await person.http.get(f"{person.documents}/{document_id}/pages/2")
-    assert answer.json() == {"number": 2, "label": "2", "text": 'Größe "quoted"\n\x00'}
+    assert answer.json() == {"number": 2, "label": "2", "kind": "page", "version": 1, "text": 'Größe "quoted"\n\x00'}
     assert (await person.http.get(f"{person.documents}/{document_id}/pages/3")).status_code == 404
     assert (await person.http.get(f"{person.documents}/{document_id}/pages/0")).status_code == 422
 
@@ -186,7 +201,7 @@ async def test_page_larger_than_a_message_comes_whole(ingest_service: Any, perso
     ingest_service.put(person.workspace, document_id)
     ingest_service.pages[document_id, 1] = text
     answer = await person.http.get(f"{person.documents}/{document_id}/pages/1")
-    assert answer.json() == {"number": 1, "label": "1", "text": text}
+    assert answer.json() == {"number": 1, "label": "1", "kind": "page", "version": 1, "text": text}
 
 
 async def test_bytes_of_a_document_deleted_elsewhere_may_come_again(stack: Any, gateway: Any, person: Any) -> None:

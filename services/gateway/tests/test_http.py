@@ -278,6 +278,7 @@ async def test_search_maps_passages_to_results(embed_service: Any, person: Any) 
         {
             "chunk_id": str(ids[0]),
             "document_id": str(ids[1]),
+            "version": 1,
             "filename": "a.pdf",
             "page": 2,
             "start": 10,

@@ -44,7 +44,10 @@ async def test_upload_while_ingest_is_down_is_accepted_and_shown_as_queued(gatew
     assert shown["size"] == len(data)
     assert shown["sha256"] == hashlib.sha256(data).hexdigest()
     assert shown["content_type"] == "text/markdown"
-    assert shown["progress"] == {"pages_done": 0, "pages_total": None, "chunks_done": 0, "chunks_total": None, "percent": 0}
+    assert shown["progress"] == {
+        **{"pages_done": 0, "pages_total": None, "chunks_done": 0, "chunks_total": None, "percent": 0},
+        **{"queue_position": None, "eta_seconds": None},
+    }
     assert shown["topics"] == []
 
     [key] = await objects(gateway, person)

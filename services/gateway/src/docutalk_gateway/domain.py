@@ -6,6 +6,7 @@ import re
 import unicodedata
 from enum import StrEnum
 from pathlib import PurePosixPath
+from uuid import UUID
 
 from docutalk_common.errors import DocuTalkError
 
@@ -116,7 +117,25 @@ class KeyInUse(GatewayError):
         super().__init__("A request with this Idempotency-Key is still being worked on. Try again in a moment.")
 
 
-class DocumentNotReadyToDelete(GatewayError):
+class BytesAlreadyHere(GatewayError):
+    """A new version of a document would have the bytes of another document of the workspace."""
+
+    code = "conflict"
+
+    def __init__(self, filename: str, document_id: UUID) -> None:
+        super().__init__(f"This workspace has the same bytes already, as the document {filename} ({document_id}).")
+
+
+class VersionsFromSource(GatewayError):
+    """A document's versions come either from people or from its source, which counts them."""
+
+    code = "conflict"
+
+    def __init__(self) -> None:
+        super().__init__("This document comes from a source, which brings its new versions. Upload the file as a document.")
+
+
+class DocumentNotRegistered(GatewayError):
     """Accepted a moment ago and not registered yet."""
 
     code = "document_being_accepted"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -107,6 +107,26 @@ async def follow(
                 yield arrived
             elif arrived is None and idle is not None:
                 yield None
+    finally:
+        with contextlib.suppress(NatsError, OSError):
+            await subscription.unsubscribe()
+
+
+@contextlib.asynccontextmanager
+async def watch(nc: Client, subject_filter: str) -> AsyncIterator[asyncio.Event]:
+    """An event that is set whenever a message matches, for who asks again then and does not need the message. A few may be
+    missed, after a reconnect. Raises `DependencyUnavailable("nats")`."""
+    moved = asyncio.Event()
+
+    async def on_message(_message: Msg) -> None:
+        moved.set()
+
+    try:
+        subscription = await nc.subscribe(f"live.{subject_filter}", cb=on_message)
+    except (NatsError, OSError) as error:
+        raise DependencyUnavailable("nats", str(error)) from error
+    try:
+        yield moved
     finally:
         with contextlib.suppress(NatsError, OSError):
             await subscription.unsubscribe()

@@ -74,12 +74,16 @@ class RefreshToken(Base):
 
 
 class Upload(Base):
-    """Bytes that were accepted. `seen_at` is set once ingest has been seen to know the document."""
+    """Bytes that were accepted, as one version of a document. `seen_at` is set once ingest has been seen to know it.
+
+    A document's newest version is the current one, its `superseded_at` is unset. Unique among current versions: the document,
+    and the hash within a workspace. What is superseded and seen is of no use here any more: ingest tells of it.
+    """
 
     __tablename__ = "uploads"
-    __table_args__ = (UniqueConstraint("workspace_id", "sha256"),)
 
     document_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, server_default="1")
     workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspaces.id"))
     uploaded_by: Mapped[UUID]
     filename: Mapped[str]
@@ -89,6 +93,7 @@ class Upload(Base):
     object_key: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     seen_at: Mapped[datetime | None]
+    superseded_at: Mapped[datetime | None]
 
 
 class PostedMessage(Base):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, func, or_, select, update
+from sqlalchemy import CursorResult, Integer, Uuid, Values, column, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -145,12 +145,17 @@ async def members_of(
 # Uploads ---------------------------------------------------------------------------------------------------------
 
 
+_CURRENT = Upload.superseded_at.is_(None)
+
+
 async def add_upload(session: AsyncSession, upload: Upload) -> bool:
-    """Stores an upload. False when these bytes are in the workspace already; waits for a racing request to decide."""
+    """Stores an upload, by default as the first version of its document. False when these bytes are the current version of a
+    document in the workspace already; waits for a racing request to decide."""
     added = await session.execute(
         insert(Upload)
         .values(
             document_id=upload.document_id,
+            version=upload.version or 1,
             workspace_id=upload.workspace_id,
             uploaded_by=upload.uploaded_by,
             filename=upload.filename,
@@ -159,53 +164,99 @@ async def add_upload(session: AsyncSession, upload: Upload) -> bool:
             sha256=upload.sha256,
             object_key=upload.object_key,
         )
-        .on_conflict_do_nothing(index_elements=[Upload.workspace_id, Upload.sha256])
+        .on_conflict_do_nothing(index_elements=[Upload.workspace_id, Upload.sha256], index_where=_CURRENT)
     )
     return _changed(added) == 1
 
 
-async def upload_by_hash(session: AsyncSession, workspace_id: UUID, sha256: str) -> Upload | None:
-    """The upload with these bytes."""
-    return cast(
-        "Upload | None",
-        await session.scalar(select(Upload).where(Upload.workspace_id == workspace_id, Upload.sha256 == sha256)),
+async def lock_versions(session: AsyncSession, document_id: UUID) -> None:
+    """Until the end of the transaction nobody else adds a version to this document. The current row's own lock is not enough:
+    who waited for it would find that it is not current any more, and none in its place."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(document_id), 1))))
+
+
+async def supersede_upload(session: AsyncSession, upload: Upload, now: datetime) -> None:
+    """Ends this version's time as the current one: its hash is free."""
+    await session.execute(
+        update(Upload)
+        .where(Upload.document_id == upload.document_id, Upload.version == upload.version, _CURRENT)
+        .values(superseded_at=now)
     )
 
 
-async def upload_of(session: AsyncSession, workspace_id: UUID, document_id: UUID) -> Upload | None:
-    """The upload that made this document."""
+async def upload_by_hash(session: AsyncSession, workspace_id: UUID, sha256: str) -> Upload | None:
+    """The current version with these bytes."""
     return cast(
         "Upload | None",
-        await session.scalar(select(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id == document_id)),
+        await session.scalar(select(Upload).where(Upload.workspace_id == workspace_id, Upload.sha256 == sha256, _CURRENT)),
+    )
+
+
+async def upload_of(session: AsyncSession, workspace_id: UUID, document_id: UUID, *, version: int | None = None) -> Upload | None:
+    """The upload that made this version of the document; without `version` the current one."""
+    which = _CURRENT if version is None else Upload.version == version
+    return cast(
+        "Upload | None",
+        await session.scalar(select(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id == document_id, which)),
     )
 
 
 async def unseen_uploads(session: AsyncSession, workspace_id: UUID, *, limit: int) -> list[Upload]:
-    """Uploads that ingest has not been seen to know, newest first."""
+    """Current versions that ingest has not been seen to know, newest documents first."""
     rows = await session.scalars(
         select(Upload)
-        .where(Upload.workspace_id == workspace_id, Upload.seen_at.is_(None))
+        .where(Upload.workspace_id == workspace_id, Upload.seen_at.is_(None), _CURRENT)
         .order_by(Upload.document_id.desc())
         .limit(limit)
     )
     return list(rows)
 
 
-async def mark_seen(session: AsyncSession, document_ids: Sequence[UUID], now: datetime) -> None:
-    """Notes that ingest knows these documents."""
-    await session.execute(
-        update(Upload).where(Upload.document_id.in_(document_ids), Upload.seen_at.is_(None)).values(seen_at=now)
-    )
-
-
-async def delete_upload(session: AsyncSession, workspace_id: UUID, document_id: UUID) -> bool:
-    """Frees the hash of a deleted document, so that its bytes may come again."""
-    return (
-        _changed(
-            await session.execute(delete(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id == document_id))
+async def unregistered(session: AsyncSession, workspace_id: UUID, document_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the documents that were accepted and that ingest has not been seen to know."""
+    if not document_ids:
+        return set()
+    rows = await session.scalars(
+        select(Upload.document_id).where(
+            Upload.workspace_id == workspace_id, Upload.document_id.in_(document_ids), Upload.seen_at.is_(None), _CURRENT
         )
-        > 0
     )
+    return set(rows)
+
+
+async def mark_seen(session: AsyncSession, versions: Mapping[UUID, int], now: datetime) -> None:
+    """Notes that ingest knows these documents, each up to the version that stands with it."""
+    pairs = Values(column("document_id", Uuid), column("version", Integer), name="seen").data(sorted(versions.items()))
+    await session.execute(
+        update(Upload)
+        .where(Upload.document_id == pairs.c.document_id, Upload.version <= pairs.c.version, Upload.seen_at.is_(None))
+        .values(seen_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def rename_uploads(session: AsyncSession, workspace_id: UUID, document_id: UUID, filename: str) -> None:
+    """Gives every version of a document this name."""
+    await session.execute(
+        update(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id == document_id).values(filename=filename)
+    )
+
+
+async def delete_uploads(session: AsyncSession, workspace_id: UUID, document_ids: Sequence[UUID]) -> int:
+    """Frees the hashes of deleted documents, so that their bytes may come again."""
+    return _changed(
+        await session.execute(delete(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id.in_(document_ids)))
+    )
+
+
+async def delete_superseded_uploads(session: AsyncSession, before: datetime) -> int:
+    """Forgets versions that were superseded before `before` and that ingest keeps, or not, by itself."""
+    return _changed(await session.execute(delete(Upload).where(Upload.superseded_at < before, Upload.seen_at.is_not(None))))
+
+
+async def known_objects(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Those of the keys that belong to a version that is known here."""
+    return set(await session.scalars(select(Upload.object_key).where(Upload.object_key.in_(keys))))
 
 
 # Messages --------------------------------------------------------------------------------------------------------

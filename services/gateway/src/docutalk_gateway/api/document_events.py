@@ -58,7 +58,7 @@ async def stream_document(access: Reader, document_id: UUID, last_id: LastEventI
 
 @router.get("/workspaces/{workspace_id}/events/stream", response_class=EventStream, responses=_STREAM)
 async def stream_workspace(access: Reader, last_id: LastEventId = None) -> EventStream:
-    """Everything that happens to the documents of a workspace, from now on or from after `Last-Event-ID` on."""
+    """Everything that happens to the documents and sources of a workspace, from now on or from after `Last-Event-ID` on."""
     events = await follow_workspace(access.gateway.broker.nc, access.workspace_id, after=last_event_id(last_id))
     return EventStream(_encoded(events), closing=access.gateway.closing)
 

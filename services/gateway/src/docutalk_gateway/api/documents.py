@@ -1,4 +1,4 @@
-"""Documents: list, get, delete, bytes, pages."""
+"""Documents: list, get, rename, delete, bytes, versions, pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 from docutalk_common.contracts.ingest import DocumentStatus, GetPages, PageRef, Pages
 from docutalk_common.contracts.ingest import Page as PageText
 from docutalk_common.errors import NotFound
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
@@ -18,29 +18,40 @@ from docutalk_gateway.api import shapes
 from docutalk_gateway.api.byte_range import ByteRange, parse_range
 from docutalk_gateway.api.context import Access, Page, Reader, Writer
 from docutalk_gateway.use_cases.delete_document import delete_document
-from docutalk_gateway.use_cases.read_documents import find_upload, get_document, list_documents
+from docutalk_gateway.use_cases.read_documents import Wanted, find_content, get_document, list_documents, list_versions
+from docutalk_gateway.use_cases.rename_document import rename_document
 
 router = APIRouter(tags=["documents"])
 
 # Below the message server's limit of 2 MiB, whatever script the text is in.
 PAGE_PIECE = 200_000
 
+OneVersion = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="A version of the document")]
+
+
+def filters(
+    status: DocumentStatus | None = None,
+    q: Annotated[str | None, Query(max_length=200, pattern="^[^\\x00]*$", description="A part of the filename")] = None,
+    content_type: Annotated[str | None, Query(max_length=200, pattern="^[^\\x00]*$")] = None,
+    type: Annotated[str | None, Query(max_length=200, pattern="^[^\\x00]*$", description="The same as `content_type`")] = None,
+    source_id: UUID | None = None,
+) -> Wanted:
+    """Which documents of a list."""
+    return Wanted(status=status, q=q, content_type=content_type or type, source_id=source_id)
+
 
 @router.get("/workspaces/{workspace_id}/documents")
 async def get_documents(
-    access: Reader,
-    page: Page,
-    status: DocumentStatus | None = None,
-    q: Annotated[str | None, Query(max_length=200, pattern="^[^\\x00]*$", description="A part of the filename")] = None,
+    access: Reader, page: Page, wanted: Annotated[Wanted, Depends(filters)]
 ) -> shapes.Listing[shapes.Document]:
     """Documents, newest first."""
+    gateway = access.gateway
     found, total = await list_documents(
-        access.gateway.db,
-        access.gateway.broker.requests,
+        gateway.db,
+        gateway.broker.requests,
         access.cause,
         access.workspace_id,
-        status=status,
-        q=q,
+        wanted,
         page=page.page,
         per_page=page.per_page,
     )
@@ -54,6 +65,22 @@ async def get_one_document(access: Reader, document_id: UUID) -> shapes.Document
     gateway = access.gateway
     document = await get_document(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
     return shapes.Document.of(document)
+
+
+@router.patch("/workspaces/{workspace_id}/documents/{document_id}")
+async def patch_document(access: Writer, document_id: UUID, body: shapes.DocumentChanges) -> shapes.Document:
+    """Renames a document. The new name is that of all its versions."""
+    gateway = access.gateway
+    renamed = await rename_document(
+        gateway.db,
+        gateway.broker.requests,
+        access.cause,
+        workspace_id=access.workspace_id,
+        document_id=document_id,
+        user_id=access.user_id,
+        filename=body.filename,
+    )
+    return shapes.Document.of(renamed)
 
 
 @router.delete("/workspaces/{workspace_id}/documents/{document_id}", status_code=204, response_class=Response)
@@ -80,28 +107,32 @@ async def remove_document(access: Writer, document_id: UUID) -> None:
         416: {"description": "The range lies outside"},
     },
 )
-async def get_content(request: Request, access: Reader, document_id: UUID) -> Response:
-    """The bytes as they were uploaded. Takes `Range` (one range) and `If-None-Match`."""
-    upload = await find_upload(access.gateway.db, access.workspace_id, document_id)
+async def get_content(request: Request, access: Reader, document_id: UUID, version: OneVersion = None) -> Response:
+    """The bytes as they were uploaded, of the newest version unless another one is named. Takes `Range` (one range) and
+    `If-None-Match`."""
+    gateway = access.gateway
+    found = await find_content(
+        gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id, version=version
+    )
     headers = {
         "Accept-Ranges": "bytes",
-        "ETag": f'"{upload.sha256}"',
+        "ETag": f'"{found.sha256}"',
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(upload.filename, safe='')}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.filename, safe='')}",
         # Somebody's HTML must not run with the rights of this origin, even if a browser ignores the disposition.
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    wanted = parse_range(request.headers.get("range"), upload.size)
+    wanted = parse_range(request.headers.get("range"), found.size)
     if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
-        wanted = ByteRange(0, upload.size, whole=True)
+        wanted = ByteRange(0, found.size, whole=True)
     headers["Content-Length"] = str(wanted.length)
     if not wanted.whole:
-        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.start + wanted.length - 1}/{upload.size}"
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.start + wanted.length - 1}/{found.size}"
     if wanted.length == 0:
-        return Response(status_code=200, headers=headers, media_type=upload.content_type)
-    chunks = access.gateway.storage.iterate(upload.object_key, offset=wanted.start, length=wanted.length)
+        return Response(status_code=200, headers=headers, media_type=found.content_type)
+    chunks = access.gateway.storage.iterate(found.object_key, offset=wanted.start, length=wanted.length)
     # The first bytes before the status line: an absent object store is then still a 503.
     first = await anext(chunks, b"")
 
@@ -110,36 +141,52 @@ async def get_content(request: Request, access: Reader, document_id: UUID) -> Re
         async for chunk in chunks:
             yield chunk
 
-    return StreamingResponse(body(), 200 if wanted.whole else 206, headers=headers, media_type=upload.content_type)
+    return StreamingResponse(body(), 200 if wanted.whole else 206, headers=headers, media_type=found.content_type)
+
+
+@router.get("/workspaces/{workspace_id}/documents/{document_id}/versions")
+async def get_versions(access: Reader, document_id: UUID) -> shapes.Versions:
+    """The versions of a document's file that are kept, newest first."""
+    gateway = access.gateway
+    found = await list_versions(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
+    return shapes.Versions(items=[shapes.Version.of(item) for item in found.items], served_version=found.served_version)
 
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/pages/{number}", response_model=shapes.Page)
-async def get_page(access: Reader, document_id: UUID, number: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> Response:
-    """The text of a page, from 1. A format without pages is one page."""
-    first = await _piece(access, document_id, number, 0)
+async def get_page(
+    access: Reader, document_id: UUID, number: Annotated[int, Path(ge=1, le=2**31 - 1)], version: OneVersion = None
+) -> Response:
+    """The text of a page, from 1, of the version that is served unless another one is named. A format without pages is one
+    page."""
+    first = await _piece(access, document_id, number, 0, version)
     if first is None:
         raise NotFound("There is no such page.")
     if len(first.text) < PAGE_PIECE:
-        return Response(
-            shapes.Page(number=first.number, label=first.label, text=first.text).model_dump_json(), media_type="application/json"
-        )
+        return Response(_page(first).model_dump_json(), media_type="application/json")
     # A page may be of any length: it is passed on in pieces and never held whole.
     return StreamingResponse(_long_page(access, document_id, first), media_type="application/json")
 
 
-async def _piece(access: Access, document_id: UUID, number: int, start: int) -> PageText | None:
-    wanted = PageRef(document_id=document_id, number=number, start=start, end=start + PAGE_PIECE)
+def _page(first: PageText) -> shapes.Page:
+    return shapes.Page(number=first.number, label=first.label, kind=first.kind, version=first.version, text=first.text)
+
+
+async def _piece(access: Access, document_id: UUID, number: int, start: int, version: int | None) -> PageText | None:
+    wanted = PageRef(document_id=document_id, version=version, number=number, start=start, end=start + PAGE_PIECE)
     question = GetPages(workspace_id=access.workspace_id, pages=[wanted])
     found = await access.gateway.broker.requests.ask("rpc.ingest.v1.page.get", question, Pages, cause=access.cause)
     return found.pages[0] if found.pages else None
 
 
 async def _long_page(access: Access, document_id: UUID, first: PageText) -> AsyncIterator[bytes]:
-    yield b'{"number":%d,"label":%s,"text":"' % (first.number, to_json(first.label))
+    head = _page(first.model_copy(update={"text": ""})).model_dump_json().encode()
+    yield head.removesuffix(b'"}')
+    # All of one version, whatever becomes ready meanwhile.
     piece: PageText | None = first
     start = 0
     while piece is not None and piece.text:
         yield to_json(piece.text)[1:-1]
         start += len(piece.text)
-        piece = await _piece(access, document_id, first.number, start) if len(piece.text) == PAGE_PIECE else None
+        whole = len(piece.text) == PAGE_PIECE
+        piece = await _piece(access, document_id, first.number, start, first.version) if whole else None
     yield b'"}'

@@ -42,7 +42,7 @@ _HEADERS = {
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 # Every body but that of an upload is read into memory, and forms into temporary files.
 BODY_MAX = 4 << 20
-_UPLOAD = re.compile(r"/api/v1/workspaces/[^/]+/documents")
+_UPLOAD = re.compile(r"/api/v1/workspaces/[^/]+/documents(/[^/]+/versions)?")
 _QUIET = {"/livez", "/readyz", "/metrics", "/health"}
 
 

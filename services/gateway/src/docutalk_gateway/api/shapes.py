@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from docutalk_common.contracts import chat, ingest
 from docutalk_common.contracts.embed import Passage, SearchMode
-from docutalk_common.contracts.ingest import DocumentStatus
+from docutalk_common.contracts.ingest import BulkAction, DocumentStatus, RunStatus, SourceKind
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from docutalk_gateway.adapters import models
-from docutalk_gateway.domain import PASSWORD_MAX, PASSWORD_MIN, Role
+from docutalk_gateway.domain import FILENAME_MAX, PASSWORD_MAX, PASSWORD_MIN, Role, clean_filename
 from docutalk_gateway.use_cases.follow_events import TimelineEvent
 from docutalk_gateway.use_cases.read_dead_letters import DeadLetterEntry
 
@@ -31,6 +43,8 @@ def _email(value: str) -> str:
 Email = Annotated[str, Field(max_length=254), AfterValidator(_email), WithJsonSchema({"type": "string", "format": "email"})]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=20_000)]
+# As `clean_filename` would leave it.
+Filename = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=FILENAME_MAX)]
 
 
 def is_text(value: str) -> bool:
@@ -52,11 +66,24 @@ class Body(BaseModel):
         # PostgreSQL has no NUL in its texts, and half a surrogate pair, which JSON can spell, is no text at all (pydantic
         # looks for it everywhere but in secrets). Refusing them here makes it the caller's error.
         for name, value in self:
-            for text in value if isinstance(value, list) else [value]:
+            for text in _leaves(value):
                 plain = text.get_secret_value() if isinstance(text, SecretStr) else text
                 if isinstance(plain, str) and not is_text(plain):
                     raise ValueError(f"{name} holds a character that is not allowed")
         return self
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The values in a structure as JSON has them, and the names of its fields."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 class Listing(BaseModel, Generic[T]):
@@ -190,13 +217,19 @@ class Uploaded(BaseModel):
 
 
 class Progress(BaseModel):
-    """Counts never go back. A total is null until it is known; `percent` is of the whole way to `ready`."""
+    """Counts never go back within a version. A total is null until it is known; `percent` is of the whole way to `ready`.
+
+    `queue_position` counts from 1 while the document waits for its turn; `eta_seconds` is how long it may take until `ready`,
+    from the speed measured lately, null where nothing was measured.
+    """
 
     pages_done: int
     pages_total: int | None
     chunks_done: int
     chunks_total: int | None
     percent: int
+    queue_position: int | None
+    eta_seconds: int | None
 
     @classmethod
     def of(cls, document: ingest.Document) -> Progress:
@@ -210,6 +243,8 @@ class Progress(BaseModel):
             chunks_done=document.chunks_done,
             chunks_total=document.chunk_count,
             percent=percent,
+            queue_position=document.queue_position,
+            eta_seconds=_whole_seconds(document.eta_seconds),
         )
 
 
@@ -217,8 +252,28 @@ def _share(done: int, total: int | None) -> float:
     return min(1.0, done / total) if total else 0.0
 
 
+def _whole_seconds(seconds: float | None) -> int | None:
+    """An estimate is no more precise than that, and a feed of fractions would never be the same twice."""
+    return None if seconds is None else math.ceil(seconds)
+
+
+class Metadata(BaseModel):
+    """What a document says of itself; null where it says nothing. `language` is detected (ISO 639-1)."""
+
+    title: str | None
+    author: str | None
+    created_at: datetime | None
+    modified_at: datetime | None
+    language: str | None
+
+
 class Document(BaseModel):
-    """A document. `reason` says why it failed; `code` says it to a program."""
+    """A document. `reason` says why it failed; `code` says it to a program.
+
+    `version` is the newest version of its file, which status and progress speak of, `attempt` counts the tries at it.
+    `served_version` is the one whose pages are read and found, null while there is none. `source_id` and `origin` (an address)
+    are set when a source brought it.
+    """
 
     id: UUID
     filename: str
@@ -233,11 +288,16 @@ class Document(BaseModel):
     progress: Progress
     topics: list[str]
     version: int
+    served_version: int | None
+    attempt: int
+    metadata: Metadata
+    source_id: UUID | None
+    origin: str | None
     created_at: datetime
     updated_at: datetime
 
     @classmethod
-    def of(cls, document: ingest.Document) -> Document:
+    def of(cls, document: ingest.Document) -> Self:
         """As ingest tells it, without where its bytes lie."""
         return cls(
             id=document.document_id,
@@ -253,21 +313,128 @@ class Document(BaseModel):
             progress=Progress.of(document),
             topics=[],
             version=document.version,
+            served_version=document.served_version,
+            attempt=document.attempt,
+            metadata=Metadata.model_validate(document.metadata.model_dump()),
+            source_id=document.source_id,
+            origin=document.origin,
             created_at=document.created_at,
             updated_at=document.updated_at,
         )
 
 
+class DocumentChanges(Body):
+    """What to change of a document."""
+
+    filename: Filename
+
+    @field_validator("filename")
+    @classmethod
+    def _clean(cls, value: str) -> str:
+        return clean_filename(value)
+
+
+class Retry(Body):
+    """`password` opens an encrypted file; it is forgotten when the file has been read."""
+
+    password: Annotated[SecretStr, Field(min_length=1, max_length=PASSWORD_MAX)] | None = None
+
+
+class BulkChange(Body):
+    """One action on many documents: those of `document_ids`, or else those that fit all of `status`, `q` and `source_id`, of
+    which at least one is given."""
+
+    action: BulkAction
+    document_ids: Annotated[list[UUID], Field(min_length=1, max_length=500)] | None = None
+    status: DocumentStatus | None = None
+    q: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    source_id: UUID | None = None
+
+    @model_validator(mode="after")
+    def _chosen(self) -> Self:
+        filtered = any(value is not None for value in (self.status, self.q, self.source_id))
+        if filtered == (self.document_ids is not None):
+            raise ValueError("choose documents either by document_ids, or by status, q or source_id")
+        return self
+
+
+class Refused(BaseModel):
+    """Why one document was left as it is."""
+
+    document_id: UUID
+    code: str
+    reason: str
+
+
+class BulkChanged(BaseModel):
+    """The documents that were changed, at most 500 at a time; `remaining` more would fit, ask again for those."""
+
+    document_ids: list[UUID]
+    refused: list[Refused]
+    remaining: int
+
+
+class NewVersion(Document):
+    """`unchanged`: the document has these bytes already, as its newest version, and stays as it is."""
+
+    unchanged: bool = False
+
+
+class Version(BaseModel):
+    """One version of a document's file. The newest ten are kept."""
+
+    version: int
+    filename: str
+    content_type: str
+    size: int
+    sha256: str
+    page_count: int | None
+    created_by: UUID
+    created_at: datetime
+
+    @classmethod
+    def of(cls, version: ingest.DocumentVersion) -> Version:
+        """As ingest tells it, without where its bytes lie."""
+        return cls.model_validate(version.model_dump())
+
+
+class Versions(BaseModel):
+    """Newest first. `served_version` is the one whose pages are read and found."""
+
+    items: list[Version]
+    served_version: int | None
+
+
+class WorkspaceProgress(BaseModel):
+    """A workspace's documents together. `documents` counts them by status; pages and chunks are those of unfinished ones, as
+    far as they are known; `eta_seconds` is how long all of them may take, null where nothing was measured."""
+
+    documents: dict[str, int]
+    pages_done: int
+    page_count: int
+    chunks_done: int
+    chunk_count: int
+    eta_seconds: int | None
+
+    @classmethod
+    def of(cls, progress: ingest.WorkspaceProgress) -> WorkspaceProgress:
+        """As ingest tells it."""
+        return cls(**{**progress.model_dump(), "eta_seconds": _whole_seconds(progress.eta_seconds)})
+
+
 class Page(BaseModel):
-    """`label` is what the document itself calls the page. Offsets of citations and passages are characters of `text`."""
+    """`label` is what the document itself calls the page, `kind` what it is: `page`, `slide`, `sheet`, `chapter`, or `text` for
+    a format without pages. Offsets of citations and passages are characters of `text`, in this version."""
 
     number: int
     label: str
+    kind: str
+    version: int
     text: str
 
 
 class Event(BaseModel):
-    """A step in the life of a document. `event` is `<entity>.<verb>`; `sequence` is its `Last-Event-ID`."""
+    """A step in the life of a document, or of a source. `event` is `<entity>.<verb>`; `sequence` is its `Last-Event-ID`."""
 
     id: UUID
     sequence: int
@@ -275,6 +442,7 @@ class Event(BaseModel):
     type: str
     time: datetime
     document_id: UUID | None
+    source_id: UUID | None
     correlation_id: UUID
     actor: str | None
     data: dict[str, Any]
@@ -282,7 +450,7 @@ class Event(BaseModel):
     @classmethod
     def of(cls, event: TimelineEvent) -> Event:
         """From the log."""
-        document_id = event.envelope.data.get("document_id")
+        document_id, source_id = (event.envelope.data.get(name) for name in ("document_id", "source_id"))
         return cls(
             id=event.envelope.id,
             sequence=event.sequence,
@@ -290,10 +458,96 @@ class Event(BaseModel):
             type=event.envelope.type,
             time=event.envelope.time,
             document_id=UUID(str(document_id)) if document_id else None,
+            source_id=UUID(str(source_id)) if source_id else None,
             correlation_id=event.envelope.correlation_id,
             actor=event.envelope.actor,
             data=event.data,
         )
+
+
+# Sources ---------------------------------------------------------------------------------------------------------
+
+
+class Schedule(Body):
+    """When a source is collected again: `cron` (five fields, in `timezone`) or `every_seconds`."""
+
+    cron: Annotated[str, Field(max_length=200)] | None = None
+    every_seconds: Annotated[int, Field(ge=60, le=366 * 24 * 3600)] | None = None
+    timezone: Annotated[str, Field(max_length=100)] = "UTC"
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.cron is None) == (self.every_seconds is None):
+            raise ValueError("give either cron or every_seconds")
+        return self
+
+
+class NewSource(Body):
+    """Where documents come from. `config` by `kind`:
+
+    `text`: `{title, text}` · `urls`: `{urls}` · `csv`: `{url}` or `{text}`, with `key_column?, title_column?, delimiter?` ·
+    `feed`: `{url, full_text, max_items}` · `search`: `{query, max_results}`.
+    """
+
+    kind: SourceKind
+    name: Line
+    config: dict[str, Any]
+    schedule: Schedule | None = None
+
+
+class SourceChanges(Body):
+    """What to change; a field that is left out stays. `schedule: null` ends the collecting by the clock."""
+
+    name: Line = ""
+    config: dict[str, Any] = {}
+    schedule: Schedule | None = None
+    paused: bool = False
+
+
+class SourceRun(BaseModel):
+    """One collection of a source. The counts are of items; `reason` says why it failed, or what of it did."""
+
+    id: UUID
+    source_id: UUID
+    trigger: Literal["created", "manual", "schedule"]
+    status: RunStatus
+    found: int
+    new: int
+    changed: int
+    unchanged: int
+    failed: int
+    reason: str | None
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, run: ingest.SourceRun) -> SourceRun:
+        """As ingest tells it."""
+        return cls.model_validate({"id": run.run_id, **run.model_dump()})
+
+
+class Source(BaseModel):
+    """A source with its last run. `document_count` is of documents that are not deleted."""
+
+    id: UUID
+    kind: SourceKind
+    name: str
+    config: dict[str, Any]
+    schedule: Schedule | None
+    paused: bool
+    next_run_at: datetime | None
+    last_run: SourceRun | None
+    document_count: int
+    created_by: UUID
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, source: ingest.Source) -> Source:
+        """As ingest tells it."""
+        last_run = SourceRun.of(source.last_run) if source.last_run else None
+        return cls.model_validate({"id": source.source_id, **source.model_dump(), "last_run": last_run})
 
 
 # Search ----------------------------------------------------------------------------------------------------------
@@ -334,6 +588,7 @@ class SearchResult(BaseModel):
 
     chunk_id: UUID
     document_id: UUID
+    version: int
     filename: str
     page: int
     start: int
@@ -372,11 +627,13 @@ class ChatRequest(Body):
 class Citation(BaseModel):
     """`quote` is `text[start:end]` of that page, checked before it was sent. `marker` is the number in the response.
 
-    `source_deleted_at` is set when the document was deleted since: the quote stands, its page is gone.
+    `version` is the document's version that was cited. `source_deleted_at` is set when the document was deleted since: the
+    quote stands, its page is gone.
     """
 
     marker: int
     document_id: UUID
+    version: int
     filename: str
     page: int
     start: int

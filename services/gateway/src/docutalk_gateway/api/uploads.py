@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 from docutalk_common.contracts.ingest import DocumentStatus
 from fastapi import APIRouter, Request, Response
@@ -17,7 +18,7 @@ from docutalk_gateway.api.idempotency import HEADER_PARAMETER, key_of, replay, t
 from docutalk_gateway.api.multipart import read_parts
 from docutalk_gateway.domain import KeyReused, MalformedUpload, clean_filename
 from docutalk_gateway.use_cases.accept_upload import Accepted, UploadRequest, fingerprint_parts
-from docutalk_gateway.use_cases.read_documents import status_of
+from docutalk_gateway.use_cases.read_documents import expect_uploaded, get_document, status_of
 from docutalk_gateway.use_cases.remember_request import Remembered, RequestKey, claim, release, remember
 
 router = APIRouter(tags=["documents"])
@@ -25,39 +26,65 @@ router = APIRouter(tags=["documents"])
 # A client that sends nothing for so long holds a place that others wait for.
 STALLED_SECONDS = 60.0
 
-_FORM: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "array",
-                        "items": {"type": "string", "format": "binary"},
-                        "description": "One file or more, each in a field of this name.",
-                    },
-                    "auto_classify": {"type": "boolean", "default": True},
-                },
-            }
-        }
-    },
-}
+
+def _form(*, several: bool) -> dict[str, Any]:
+    """What OpenAPI cannot derive: the body is read here and not by the framework."""
+    file: dict[str, Any] = {"type": "string", "format": "binary"}
+    if several:
+        file = {"type": "array", "items": file, "description": "One file or more, each in a field of this name."}
+    properties = {"file": file, "auto_classify": {"type": "boolean", "default": True}}
+    schema = {"type": "object", "required": ["file"], "properties": properties}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
 @router.post(
     "/workspaces/{workspace_id}/documents",
     status_code=202,
     response_model=shapes.Uploaded,
-    openapi_extra={"requestBody": _FORM, "parameters": [HEADER_PARAMETER]},
+    openapi_extra={"requestBody": _form(several=True), "parameters": [HEADER_PARAMETER]},
 )
 async def upload_documents(request: Request, access: Writer) -> Response:
     """Accepts one file or more. `202` means that they are stored for good and will be processed, also when the service that
     does it is down at the moment. All files of a request are accepted, or none."""
+
+    async def accept(upload: UploadRequest) -> tuple[Response, bool]:
+        auto_classify = await _receive(request, access, upload)
+        accepted = await upload.commit(access.cause, uploaded_by=access.user_id, auto_classify=auto_classify)
+        return await _answer(access, accepted), auto_classify
+
+    return await _once(request, access, accept)
+
+
+@router.post(
+    "/workspaces/{workspace_id}/documents/{document_id}/versions",
+    status_code=202,
+    response_model=shapes.NewVersion,
+    openapi_extra={"requestBody": _form(several=False), "parameters": [HEADER_PARAMETER]},
+)
+async def upload_version(request: Request, access: Writer, document_id: UUID) -> Response:
+    """Accepts a new file for a document, as its next version. Until that is ready the version before it is found and read; if
+    it fails, that stays so. The bytes of the newest version once more change nothing (`unchanged`)."""
+    gateway = access.gateway
+    await expect_uploaded(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
+
+    async def accept(upload: UploadRequest) -> tuple[Response, bool]:
+        auto_classify = await _receive(request, access, upload, document_id=document_id)
+        accepted = await upload.commit_version(access.cause, uploaded_by=access.user_id, auto_classify=auto_classify)
+        document = await get_document(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
+        shown = shapes.NewVersion.of(document).model_copy(update={"unchanged": accepted.unchanged})
+        headers = {"Location": f"/api/v1/workspaces/{access.workspace_id}/documents/{document_id}"}
+        return JSONResponse(shown.model_dump(mode="json"), 202, headers=headers), auto_classify
+
+    return await _once(request, access, accept)
+
+
+async def _once(
+    request: Request, access: Access, accept: Callable[[UploadRequest], Awaitable[tuple[Response, bool]]]
+) -> Response:
+    """Accepts an upload, with an `Idempotency-Key` once. `accept` also tells whether to classify."""
     key = key_of(request)
     if key is None:
-        return (await _accept(request, access))[0]
+        return (await _accepted(access, accept))[0]
     db, cause = access.gateway.db, access.cause
     named = RequestKey(access.user_id, f"POST {request.url.path}", key)
     earlier = await claim(db, cause, named, None)
@@ -65,7 +92,7 @@ async def upload_documents(request: Request, access: Writer) -> Response:
         return await _repeat(request, access, earlier)
     answer: Remembered | None = None
     try:
-        response, fingerprint = await _accept(request, access)
+        response, fingerprint = await _accepted(access, accept)
         answer = to_remember(response, fingerprint)
     finally:
         if answer is None:
@@ -74,28 +101,36 @@ async def upload_documents(request: Request, access: Writer) -> Response:
     return response
 
 
-async def _accept(request: Request, access: Access) -> tuple[Response, bytes]:
+async def _accepted(
+    access: Access, accept: Callable[[UploadRequest], Awaitable[tuple[Response, bool]]]
+) -> tuple[Response, bytes]:
     gateway = access.gateway
     upload = UploadRequest(
         gateway.storage, gateway.db, workspace_id=access.workspace_id, max_bytes=gateway.settings.max_upload_bytes
     )
-    auto_classify = True
     try:
-        async for part in read_parts(_body(request), request.headers.get("content-type")):
-            if part.name == "auto_classify":
-                auto_classify = _boolean(await part.text())
-            elif part.filename is not None and part.name in {"file", "files"}:
-                if len(upload.files) == gateway.settings.max_files_per_upload:
-                    raise MalformedUpload(f"More than {gateway.settings.max_files_per_upload} files in one request.")
-                async with gateway.upload_slots:
-                    await upload.add(clean_filename(part.filename), part.chunks())
-        if not upload.files:
-            raise MalformedUpload("The form holds no file. Send files in fields named 'file'.")
-        accepted = await upload.commit(access.cause, uploaded_by=access.user_id, auto_classify=auto_classify)
+        response, auto_classify = await accept(upload)
     finally:
         await asyncio.shield(asyncio.ensure_future(upload.discard()))
-    fingerprint = gateway.fingerprint(*fingerprint_parts([(f.filename, f.sha256) for f in upload.files], auto_classify))
-    return await _answer(access, accepted), fingerprint
+    return response, gateway.fingerprint(*fingerprint_parts([(f.filename, f.sha256) for f in upload.files], auto_classify))
+
+
+async def _receive(request: Request, access: Access, upload: UploadRequest, *, document_id: UUID | None = None) -> bool:
+    """Stores the files of a form, one only for a document that is named; whether to classify them."""
+    gateway = access.gateway
+    most = gateway.settings.max_files_per_upload if document_id is None else 1
+    auto_classify = True
+    async for part in read_parts(_body(request), request.headers.get("content-type")):
+        if part.name == "auto_classify":
+            auto_classify = _boolean(await part.text())
+        elif part.filename is not None and part.name in {"file", "files"}:
+            if len(upload.files) == most:
+                raise MalformedUpload("A version is one file." if document_id else f"More than {most} files in one request.")
+            async with gateway.upload_slots:
+                await upload.add(clean_filename(part.filename), part.chunks(), document_id=document_id)
+    if not upload.files:
+        raise MalformedUpload("The form holds no file. Send files in fields named 'file'.")
+    return auto_classify
 
 
 async def _answer(access: Access, accepted: list[Accepted]) -> Response:

@@ -1,23 +1,29 @@
-"""Files become objects, and then, all of a request in one transaction, documents that are certain to be processed."""
+"""Files become objects, and then, all of a request in one transaction, documents (or the next version of one) that are certain
+to be processed."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from docutalk_common import content_type as content
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.db import Cause, Database
+from docutalk_common.errors import NotFound
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.telemetry import get_logger
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import Upload
-from docutalk_gateway.domain import FileTooLarge, key_extension
+from docutalk_gateway.domain import BytesAlreadyHere, FileTooLarge, key_extension
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -43,8 +49,17 @@ class Accepted:
     duplicate_of: UUID | None = None
 
 
+@dataclass(frozen=True)
+class AcceptedVersion:
+    """`unchanged`: the document has these bytes already, as its current version, which is `version`."""
+
+    version: int
+    unchanged: bool = False
+
+
 class UploadRequest:
-    """The files of one request. `add` each, then `commit`; `discard` whatever was not committed, on every way out."""
+    """The files of one request. `add` each, then `commit` or `commit_version`; `discard` whatever was not committed, on every
+    way out."""
 
     def __init__(self, storage: ObjectStorage, db: Database, *, workspace_id: UUID, max_bytes: int) -> None:
         self._storage = storage
@@ -52,12 +67,13 @@ class UploadRequest:
         self._workspace_id = workspace_id
         self._max_bytes = max_bytes
         self._loose: set[str] = set()
-        self._committing: asyncio.Task[list[Accepted]] | None = None
+        self._committing: asyncio.Future[Any] | None = None
         self.files: list[StoredFile] = []
 
-    async def add(self, filename: str, chunks: AsyncIterator[bytes]) -> None:
-        """Streams a file into the object store. Raises `FileTooLarge`, `DependencyUnavailable`, and what `chunks` raises."""
-        document_id = uuid7()
+    async def add(self, filename: str, chunks: AsyncIterator[bytes], *, document_id: UUID | None = None) -> None:
+        """Streams a file into the object store, for a new document or for the one that is named. Raises `FileTooLarge`,
+        `DependencyUnavailable`, and what `chunks` raises."""
+        document_id = document_id or uuid7()
         head, rest = await _split_head(chunks)
         media_type = content.detect(head, filename)
         key = f"{self._workspace_id}/{document_id}/{uuid4()}{key_extension(filename)}"
@@ -81,29 +97,66 @@ class UploadRequest:
     async def commit(self, cause: Cause, *, uploaded_by: UUID, auto_classify: bool) -> list[Accepted]:
         """All files or none: rows and `DocumentUploaded` in one transaction. Bytes that the workspace has already, also those
         of a request that is racing this one, become that document. In the order of `files`."""
-        # Not to be torn apart when the request is cancelled: from here on it is a document or it is not.
-        self._committing = asyncio.create_task(self._commit(cause, uploaded_by, auto_classify))
-        accepted = await asyncio.shield(self._committing)
-        self._committing = None
+        accepted = await self._whole(self._commit(cause, uploaded_by, auto_classify))
         fresh = {item.id for item in accepted if item.duplicate_of is None}
         self._loose -= {file.key for file in self.files if file.document_id in fresh}
         return accepted
+
+    async def commit_version(self, cause: Cause, *, uploaded_by: UUID, auto_classify: bool) -> AcceptedVersion:
+        """The one file of this request becomes the current version of its document, or nothing when it is that already.
+
+        Raises `NotFound` for a document that was not uploaded (or is deleted), `BytesAlreadyHere` when another one has them.
+        """
+        accepted = await self._whole(self._commit_version(cause, uploaded_by, auto_classify))
+        if not accepted.unchanged:
+            self._loose.clear()
+        return accepted
+
+    async def _whole(self, commit: Awaitable[T]) -> T:
+        # Not to be torn apart when the request is cancelled: from here on it is a document or it is not.
+        committing = asyncio.ensure_future(commit)
+        self._committing = committing
+        done = await asyncio.shield(committing)
+        self._committing = None
+        return done
+
+    async def _commit_version(self, cause: Cause, uploaded_by: UUID, auto_classify: bool) -> AcceptedVersion:
+        [file] = self.files
+        async with self._db.transaction(cause) as tx:
+            await repository.lock_versions(tx.session, file.document_id)
+            current = await repository.upload_of(tx.session, self._workspace_id, file.document_id)
+            if current is None:
+                raise NotFound("There is no such document.")
+            if current.sha256 == file.sha256:
+                return AcceptedVersion(current.version, unchanged=True)
+            version = current.version + 1
+            await repository.supersede_upload(tx.session, current, datetime.now(UTC))
+            while not await repository.add_upload(tx.session, self._row(file, uploaded_by, version)):
+                other = await repository.upload_by_hash(tx.session, self._workspace_id, file.sha256)
+                if other is not None:
+                    raise BytesAlreadyHere(other.filename, other.document_id)
+            tx.emit(_uploaded(file, self._workspace_id, uploaded_by, auto_classify, version))
+        return AcceptedVersion(version)
+
+    def _row(self, file: StoredFile, uploaded_by: UUID, version: int = 1) -> Upload:
+        return Upload(
+            document_id=file.document_id,
+            version=version,
+            workspace_id=self._workspace_id,
+            uploaded_by=uploaded_by,
+            filename=file.filename,
+            content_type=file.content_type,
+            size=file.size,
+            sha256=file.sha256,
+            object_key=file.key,
+        )
 
     async def _commit(self, cause: Cause, uploaded_by: UUID, auto_classify: bool) -> list[Accepted]:
         results: dict[UUID, Accepted] = {}
         async with self._db.transaction(cause) as tx:
             # In the order of their hashes: two requests with the same files would else wait for each other.
             for file in sorted(self.files, key=lambda f: f.sha256):
-                row = Upload(
-                    document_id=file.document_id,
-                    workspace_id=self._workspace_id,
-                    uploaded_by=uploaded_by,
-                    filename=file.filename,
-                    content_type=file.content_type,
-                    size=file.size,
-                    sha256=file.sha256,
-                    object_key=file.key,
-                )
+                row = self._row(file, uploaded_by)
                 while not await repository.add_upload(tx.session, row):
                     existing = await repository.upload_by_hash(tx.session, self._workspace_id, file.sha256)
                     # None: deleted between the two statements, so the next try gets in.
@@ -122,7 +175,9 @@ class UploadRequest:
         try:
             if self._committing is not None:
                 await asyncio.wait({self._committing})
-                self._loose -= await self._kept()
+                async with self._db.read() as session:
+                    # A commit whose outcome is unknown may have made documents of them all the same.
+                    self._loose -= await repository.known_objects(session, sorted(self._loose))
             if self._loose:
                 await self._storage.delete(sorted(self._loose))
         except Exception as error:
@@ -130,21 +185,12 @@ class UploadRequest:
             reason = f"{type(error).__name__}: {error}"
             log.warning("objects of a failed upload stay behind", count=len(self._loose), reason=reason)
 
-    async def _kept(self) -> set[str]:
-        """After a commit whose outcome is unknown: the objects that have become documents all the same."""
-        kept = set()
-        async with self._db.read() as session:
-            for file in self.files:
-                row = await repository.upload_of(session, self._workspace_id, file.document_id)
-                if row is not None:
-                    kept.add(row.object_key)
-        return kept
 
-
-def _uploaded(file: StoredFile, workspace_id: UUID, uploaded_by: UUID, auto_classify: bool) -> DocumentUploaded:
+def _uploaded(file: StoredFile, workspace_id: UUID, uploaded_by: UUID, auto_classify: bool, version: int = 1) -> DocumentUploaded:
     return DocumentUploaded(
         workspace_id=workspace_id,
         document_id=file.document_id,
+        version=version,
         object_key=file.key,
         filename=file.filename,
         content_type=file.content_type,

@@ -10,6 +10,6 @@ from docutalk_gateway.adapters import repository
 
 
 async def forget_upload(delivery: Delivery, *, workspace_id: UUID, document_id: UUID) -> None:
-    """Deletes the row of the upload; one that is gone already is fine."""
+    """Deletes the rows of its versions; what is gone already is fine."""
     async with delivery.transaction() as tx:
-        await repository.delete_upload(tx.session, workspace_id, document_id)
+        await repository.delete_uploads(tx.session, workspace_id, [document_id])

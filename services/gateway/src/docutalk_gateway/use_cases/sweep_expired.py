@@ -1,4 +1,4 @@
-"""What has run out is deleted: tokens, idempotency keys, who asked for which answer."""
+"""What has run out is deleted: tokens, idempotency keys, who asked for which answer, superseded uploads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ EVERY_SECONDS = 3600.0
 # Expired tokens stay a while: only a known token shows that it is used a second time.
 TOKENS_STAY = timedelta(days=7)
 MESSAGES_STAY = timedelta(days=2)
+VERSIONS_STAY = timedelta(days=1)
 
 
 async def sweep_expired(db: Database) -> None:
@@ -26,6 +27,7 @@ async def sweep_expired(db: Database) -> None:
         await repository.delete_expired_tokens(tx.session, now - TOKENS_STAY)
         await repository.delete_expired_keys(tx.session, now)
         await repository.delete_old_messages(tx.session, now - MESSAGES_STAY)
+        await repository.delete_superseded_uploads(tx.session, now - VERSIONS_STAY)
 
 
 async def sweep_for_ever(db: Database, *, every: float = EVERY_SECONDS) -> None:
