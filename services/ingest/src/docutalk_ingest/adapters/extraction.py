@@ -19,7 +19,7 @@ from docutalk_common.contracts.ingest import DocumentMetadata
 
 from docutalk_ingest.adapters import language
 from docutalk_ingest.adapters.chunker import Chunker, Layout
-from docutalk_ingest.adapters.ocr_layout import LinePlace, OcrLine, page_of_lines
+from docutalk_ingest.adapters.ocr_layout import LinePlace, page_of_lines, straightened
 from docutalk_ingest.adapters.page_pictures import picture_of
 from docutalk_ingest.adapters.page_places import places_on_page
 from docutalk_ingest.adapters.parsers import html, image
@@ -162,14 +162,14 @@ class _Result:
         self.file.write(json.dumps({**asdict(page), "chunks": chunks, "lines": lines}, ensure_ascii=False) + "\n")
 
     def add_read(self, page: ParsedPage, read: dict[str, Any] | None) -> None:
-        """A page with what OCR has made of it: `{lines: [[text, left, top, right, bottom]]}` or `{problem}`."""
+        """A page with what OCR has made of it: as `OcrReader.read` answers."""
         if read is None:
             return self.add(page)
         if "problem" in read:
             # Some text is better than none, but it is not what stands there.
             self._problems[read["problem"]] = self._problems.get(read["problem"], 0) + 1
             return self.add(replace(page, readable=False))
-        text, lines = page_of_lines([OcrLine(*line) for line in read["lines"]])
+        text, lines = page_of_lines(straightened(read["lines"], read["width"], read["height"]))
         self._ocr.append(self.page_count + 1)
         if visible_characters(text) <= CLEARLY_MORE * visible_characters(page.text):
             return self.add(page)

@@ -59,7 +59,8 @@ class OcrReader:
         return self._worker.pid if self._worker is not None and self._worker.returncode is None else None
 
     async def read(self, path: Path, number: int) -> dict[str, Any]:
-        """`{lines: [[text, left, top, right, bottom]]}`, boxes in shares of page `number` (from 1) of the file; or `{problem}`.
+        """What page `number` (from 1) of the file shows: `{lines: [[text, x, y, …]], width, height}`, the corners of each line
+        in pixels of a picture of that size; or `{problem}`.
 
         Raises `TransientError` when the process cannot start. When the task is cancelled, the process is ended.
         """

@@ -4,7 +4,8 @@ The models take 0.6 GB and a second to load, so this process outlives the docume
 is: no network, no secrets of the service, limits, and it dies with the service. Whatever a page makes it do costs that page.
 
 Speaks JSON lines with `OcrReader`: a request `{path, number}` on standard input, an answer on standard output:
-`{lines: [[text, left, top, right, bottom]], peak_bytes}` or `{problem, peak_bytes}`.
+`{lines: [[text, x, y, …]], width, height, peak_bytes}`, with the corners of each line in pixels of a picture of that size, or
+`{problem, peak_bytes}`.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def _send(descriptor: int, answer: dict[str, Any]) -> None:
 
 def _read(recognise: _Recogniser, path: Path, number: int) -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = {"lines": recognise(picture_of(path, number, long_side=LONG_SIDE))}
+        picture = picture_of(path, number, long_side=LONG_SIDE)
+        answer: dict[str, Any] = {"lines": recognise(picture), "width": picture.width, "height": picture.height}
     except ParseFailed as error:
         answer = {"problem": "the picture is too large" if error.code == "image_too_large" else _DAMAGED}
     except MemoryError:
@@ -112,17 +114,15 @@ class _Recogniser:
         ImageDraw.Draw(first).text((20, 20), "ready", fill="black", font_size=40)
         self(first)
 
-    def __call__(self, picture: Image.Image) -> list[tuple[str, float, float, float, float]]:
-        """The lines that are seen, with their boxes in shares of the picture."""
+    def __call__(self, picture: Image.Image) -> list[list[Any]]:
+        """The lines that are seen: text, and x and y of the corners, from the upper left one round."""
         found: Any = self._engine(self._array(picture)[:, :, ::-1])  # it takes blue first
         if found.boxes is None or found.txts is None:
             return []
-        lines = []
-        for text, box in zip(found.txts, found.boxes, strict=True):
-            xs = [min(1.0, max(0.0, float(x) / picture.width)) for x, _ in box]
-            ys = [min(1.0, max(0.0, float(y) / picture.height)) for _, y in box]
-            lines.append((text, *(round(edge, 5) for edge in (min(xs), min(ys), max(xs), max(ys)))))
-        return lines
+        return [
+            [text, *(round(float(edge), 1) for edge in corners.ravel())]
+            for text, corners in zip(found.txts, found.boxes, strict=True)
+        ]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from docutalk_ingest.domain import MAX_PAGES, ParsedDocument, ParsedPage, ParseF
 _WINDOW = 1 << 20
 _MAX_BOOKMARKS = 5_000
 _MAX_TITLE = 500
+_MAX_UNSEEN = 10
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:(Z)|([+-])(\d\d)'?(\d\d)?)?")
 _SPACE = re.compile(r"\s+")
 
@@ -166,13 +167,19 @@ def _bookmarks(document: pdfium.PdfDocument) -> dict[int, list[tuple[str, int]]]
 def place_headings(titles: list[tuple[str, int]], text: str) -> list[UnitSpan]:
     """Headings of a page where its text has their words, else where the one before stands; each reaches to the next of its
     level or above, or to the end of the page.
+
+    Of many that are not there none is kept: a page taken out of a book brings the bookmarks of all of it.
     """
+    kept: list[tuple[str, int]] = []
     starts: list[int] = []
-    for title, _ in titles:
+    for title, level in titles:
         words = r"\s+".join(re.escape(word) for word in title.split())
         after = starts[-1] if starts else 0
         match = re.compile(words, re.IGNORECASE).search(text, after)
-        starts.append(match.start() if match else after)
+        if match or len(titles) <= _MAX_UNSEEN:
+            kept.append((title, level))
+            starts.append(match.start() if match else after)
+    titles = kept
     spans = []
     for number, ((title, level), start) in enumerate(zip(titles, starts, strict=True)):
         following = (starts[later] for later in range(number + 1, len(titles)) if titles[later][1] <= level)
