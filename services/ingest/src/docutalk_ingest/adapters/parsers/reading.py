@@ -10,6 +10,7 @@ from docutalk_common import content_type as kinds
 from docutalk_ingest.adapters.parsers.delimited import read_delimited
 from docutalk_ingest.adapters.parsers.docx import read_docx
 from docutalk_ingest.adapters.parsers.encrypted_office import is_encrypted_package, read_encrypted_package, read_old_workbook
+from docutalk_ingest.adapters.parsers.epub import read_epub
 from docutalk_ingest.adapters.parsers.html import read_html
 from docutalk_ingest.adapters.parsers.image import MEDIA_TYPES as IMAGES
 from docutalk_ingest.adapters.parsers.image import read_image
@@ -32,6 +33,7 @@ _READERS: dict[str, Reader] = {
     kinds.XLSB: read_xlsx,
     kinds.XLS: read_old_workbook,
     kinds.RTF: read_rtf,
+    kinds.EPUB: read_epub,
     kinds.HTML: read_html,
     kinds.MARKDOWN: read_markdown,
     kinds.PLAIN: read_text,
@@ -52,7 +54,6 @@ _UNSUPPORTED: dict[str, tuple[str, str]] = {
         "Save it in the present form of its program (.docx, .xlsx, .pptx) or as PDF and upload that.",
     ),
     kinds.ODT: ("an OpenDocument text", "Save it as .docx or PDF and upload that."),
-    kinds.EPUB: ("an EPUB book", "Convert it to PDF or HTML and upload that."),
     kinds.EMAIL: ("an e-mail", "Save it as PDF or plain text and upload that."),
     kinds.ZIP: ("a ZIP archive", "Unpack it and upload the files in it."),
     "application/gzip": ("a gzip archive", "Unpack it and upload the files in it."),
