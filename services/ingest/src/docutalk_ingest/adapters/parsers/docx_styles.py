@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lxml import etree
 
-from docutalk_ingest.adapters.parsers.office_xml import child, descendants, local
+from docutalk_ingest.adapters.parsers.office_xml import child, descendants, local, value
 
 _HEADING_NAME = re.compile(r"heading\s*([1-9])$", re.IGNORECASE)
 _MAX_CHAIN = 20
@@ -50,7 +50,7 @@ class Paragraphs:
         """From the parts `styles` and `numbering`, either of which may be missing."""
         found = cls()
         for element in () if styles is None else descendants(styles, "style"):
-            found._styles[_value(element, "styleId")] = _style(element)
+            found._styles[value(element, "styleId")] = _style(element)
         if numbering is not None:
             found._read_lists(numbering)
         return found
@@ -75,7 +75,7 @@ class Paragraphs:
     def number(self, properties: etree._Element | None) -> str:
         """What Word writes before the paragraph, `2.1` or `(c)`; empty for none and for bullets."""
         numbering = _numbering(properties)
-        style = _value(_child(properties, "pStyle"), "val")
+        style = value(_child(properties, "pStyle"), "val")
         for inherited in self._chain(properties):
             numbering = numbering or inherited.numbering
         if numbering is None or numbering[0] not in self._lists:
@@ -104,7 +104,7 @@ class Paragraphs:
 
     def _chain(self, properties: etree._Element | None) -> list[_Style]:
         found: list[_Style] = []
-        id_ = _value(_child(properties, "pStyle"), "val")
+        id_ = value(_child(properties, "pStyle"), "val")
         while id_ in self._styles and len(found) < _MAX_CHAIN:
             found.append(self._styles[id_])
             id_ = found[-1].based_on
@@ -112,8 +112,8 @@ class Paragraphs:
 
     def _read_lists(self, numbering: etree._Element) -> None:
         abstract = {
-            _value(element, "abstractNumId"): {
-                _integer(_value(level, "ilvl")): _level(level) for level in element if local(level) == "lvl"
+            value(element, "abstractNumId"): {
+                _integer(value(level, "ilvl")): _level(level) for level in element if local(level) == "lvl"
             }
             for element in numbering
             if local(element) == "abstractNum"
@@ -121,25 +121,25 @@ class Paragraphs:
         for element in numbering:
             if local(element) != "num":
                 continue
-            id_, of = _value(element, "numId"), _value(child(element, "abstractNumId"), "val")
+            id_, of = value(element, "numId"), value(child(element, "abstractNumId"), "val")
             if of not in abstract:
                 continue
             self._lists[id_] = dict(abstract[of])
             self._shared[id_] = of
             for override in (part for part in element if local(part) == "lvlOverride"):
-                at = _integer(_value(override, "ilvl"))
+                at = _integer(value(override, "ilvl"))
                 own, start = child(override, "lvl"), child(override, "startOverride")
                 if own is not None:
                     self._lists[id_][at] = _level(own)
                 if start is not None:
-                    self._restarts.setdefault(id_, {})[at] = _integer(_value(start, "val"))
+                    self._restarts.setdefault(id_, {})[at] = _integer(value(start, "val"))
 
 
 def _style(element: etree._Element) -> _Style:
     properties = child(element, "pPr")
     return _Style(
-        name=_value(child(element, "name"), "val"),
-        based_on=_value(child(element, "basedOn"), "val"),
+        name=value(child(element, "name"), "val"),
+        based_on=value(child(element, "basedOn"), "val"),
         outline=_outline(properties),
         numbering=_numbering(properties),
     )
@@ -147,7 +147,7 @@ def _style(element: etree._Element) -> _Style:
 
 def _outline(properties: etree._Element | None) -> int | None:
     found = _child(properties, "outlineLvl")
-    return None if found is None else _integer(_value(found, "val"))
+    return None if found is None else _integer(value(found, "val"))
 
 
 def _numbering(properties: etree._Element | None) -> tuple[str, int | None] | None:
@@ -155,16 +155,16 @@ def _numbering(properties: etree._Element | None) -> tuple[str, int | None] | No
     if found is None:
         return None
     at = child(found, "ilvl")
-    return _value(child(found, "numId"), "val"), None if at is None else _integer(_value(at, "val"))
+    return value(child(found, "numId"), "val"), None if at is None else _integer(value(at, "val"))
 
 
 def _level(element: etree._Element) -> _Level:
     start = child(element, "start")
     return _Level(
-        start=0 if start is None else _integer(_value(start, "val")),
-        format=_value(child(element, "numFmt"), "val") or "decimal",
-        text=_value(child(element, "lvlText"), "val"),
-        style=_value(child(element, "pStyle"), "val"),
+        start=0 if start is None else _integer(value(start, "val")),
+        format=value(child(element, "numFmt"), "val") or "decimal",
+        text=value(child(element, "lvlText"), "val"),
+        style=value(child(element, "pStyle"), "val"),
     )
 
 
@@ -187,13 +187,6 @@ def _counted(number: int, form: str) -> str:
 
 def _child(element: etree._Element | None, name: str) -> etree._Element | None:
     return None if element is None else child(element, name)
-
-
-def _value(element: etree._Element | None, name: str) -> str:
-    """The value of an attribute in Word's namespace, empty where there is none."""
-    if element is None:
-        return ""
-    return next((str(value) for key, value in element.attrib.items() if str(key).rpartition("}")[2] == name), "")
 
 
 def _integer(text: str) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from lxml import etree
 
 from docutalk_ingest.adapters.parsers.office_text import OfficeText
 from docutalk_ingest.adapters.parsers.office_xml import Package, Relation, child, descendants, local, reference
 
+_T = TypeVar("_T")
 _MAX_POINTS = 50_000
 """Values of one chart. Point numbers are written in the file: a lone one of a billion is no reason for a billion rows."""
 _MAX_COLUMNS = 40
@@ -19,6 +21,18 @@ _SERIES_PARTS = (("tx", "tx"), ("cat", "xVal"), ("val", "yVal"))
 _COUNTED = ("slidenum", "datetime")
 # Points of a diagram that only say how it is drawn.
 _LAYOUT_POINTS = frozenset({"pres", "parTrans", "sibTrans"})
+
+
+def reading_order(shapes: Iterable[tuple[float, float, _T]], tolerance: float) -> list[_T]:
+    """Shapes given as `(left, top, shape)`, from top to bottom. Tops that differ by less than `tolerance` are beside one another,
+    and those go from left to right."""
+    rows: list[list[tuple[float, float, _T]]] = []
+    for placed in sorted(shapes, key=lambda placed: placed[1]):
+        if rows and placed[1] - rows[-1][0][1] < tolerance:
+            rows[-1].append(placed)
+        else:
+            rows.append([placed])
+    return [shape for row in rows for _, _, shape in sorted(row, key=lambda placed: placed[0])]
 
 
 def paragraphs(body: etree._Element) -> Iterator[str]:

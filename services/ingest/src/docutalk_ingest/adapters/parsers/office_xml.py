@@ -74,6 +74,13 @@ def reference(element: etree._Element, name: str = "id") -> str:
     return ""
 
 
+def value(element: etree._Element | None, name: str) -> str:
+    """The value of an attribute, in whatever namespace it is written; empty where there is none."""
+    if element is None:
+        return ""
+    return next((str(text) for key, text in element.attrib.items() if str(key).rpartition("}")[2] == name), "")
+
+
 def child(element: etree._Element, name: str) -> etree._Element | None:
     """The first child of this name."""
     return next((found for found in element if local(found) == name), None)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from lxml import etree
 
-from docutalk_ingest.adapters.parsers.drawing import paragraphs, write_body, write_graphic
+from docutalk_ingest.adapters.parsers.drawing import paragraphs, reading_order, write_body, write_graphic
 from docutalk_ingest.adapters.parsers.office_text import OfficeText
 from docutalk_ingest.adapters.parsers.office_xml import Package, Relation, child, descendants, local, reference
 from docutalk_ingest.domain import MAX_PAGES, ParsedDocument, ParsedPage, ParseFailed
@@ -154,14 +154,7 @@ def _ordered(shapes: list[_Shape], inherited: list[_Shape]) -> list[_Shape]:
     for shape in shapes:
         model = places.get(_key(shape)) if shape.placeholder and (shape.left, shape.top) == _UNPLACED else None
         placed.append(shape if model is None else replace(shape, left=model.left, top=model.top))
-    placed.sort(key=lambda shape: shape.top)
-    rows: list[list[_Shape]] = []
-    for shape in placed:
-        if rows and shape.top - rows[-1][0].top < _ROW_TOLERANCE:
-            rows[-1].append(shape)
-        else:
-            rows.append([shape])
-    return [shape for row in rows for shape in sorted(row, key=lambda shape: shape.left)]
+    return reading_order(((shape.left, shape.top, shape) for shape in placed), _ROW_TOLERANCE)
 
 
 def _key(shape: _Shape) -> tuple[str, str]:

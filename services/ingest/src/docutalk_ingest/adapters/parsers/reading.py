@@ -15,6 +15,8 @@ from docutalk_ingest.adapters.parsers.html import read_html
 from docutalk_ingest.adapters.parsers.image import MEDIA_TYPES as IMAGES
 from docutalk_ingest.adapters.parsers.image import read_image
 from docutalk_ingest.adapters.parsers.json_text import read_json, read_jsonl
+from docutalk_ingest.adapters.parsers.ods import read_ods
+from docutalk_ingest.adapters.parsers.odt import read_odt
 from docutalk_ingest.adapters.parsers.pdf import read_pdf
 from docutalk_ingest.adapters.parsers.pptx import read_pptx
 from docutalk_ingest.adapters.parsers.rtf import read_rtf
@@ -32,6 +34,10 @@ _READERS: dict[str, Reader] = {
     kinds.XLSX: read_xlsx,
     kinds.XLSB: read_xlsx,
     kinds.XLS: read_old_workbook,
+    kinds.ODT: read_odt,
+    kinds.ODP: read_odt,
+    kinds.ODS: read_ods,
+    "application/vnd.oasis.opendocument.graphics": read_odt,
     kinds.RTF: read_rtf,
     kinds.EPUB: read_epub,
     kinds.HTML: read_html,
@@ -53,7 +59,6 @@ _UNSUPPORTED: dict[str, tuple[str, str]] = {
         "an old Office file",
         "Save it in the present form of its program (.docx, .xlsx, .pptx) or as PDF and upload that.",
     ),
-    kinds.ODT: ("an OpenDocument text", "Save it as .docx or PDF and upload that."),
     kinds.EMAIL: ("an e-mail", "Save it as PDF or plain text and upload that."),
     kinds.ZIP: ("a ZIP archive", "Unpack it and upload the files in it."),
     "application/gzip": ("a gzip archive", "Unpack it and upload the files in it."),

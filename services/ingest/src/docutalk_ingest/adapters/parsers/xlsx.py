@@ -123,7 +123,7 @@ def _write_rows(sheet: CalamineSheet, name: str, out: OfficeText) -> None:
     start = out.length
     for row in sheet.iter_rows():
         out.row(map(_shown, row))
-    out.unit("table", _range(name, sheet.start, sheet.end), start)
+    out.unit("table", sheet_range(name, sheet.start, sheet.end), start)
 
 
 def _shown(value: _Cell) -> str:
@@ -144,7 +144,8 @@ def _shown(value: _Cell) -> str:
     return str(value)
 
 
-def _range(name: str, start: tuple[int, int], end: tuple[int, int]) -> str:
+def sheet_range(name: str, start: tuple[int, int], end: tuple[int, int]) -> str:
+    """A stretch of cells as Excel writes it; rows and columns count from 0."""
     quoted = name if re.fullmatch(r"\w+", name) else "'" + name.replace("'", "''") + "'"
     return f"{quoted}!{_address(*start)}:{_address(*end)}"
 
