@@ -161,7 +161,7 @@ JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(200)
 BAD_FILES = [
     (b"", "nothing.pdf", "empty"),
     (pdf(*["A page."] * 9)[:900], "half.pdf", "damaged"),
-    (JPEG, "photo.pdf", "unsupported_type"),
+    (JPEG, "photo.pdf", "damaged"),
     (pdf("", ""), "scan.pdf", "no_text"),
     (docx(""), "blank.docx", "no_text"),
     (docx(paragraph("Hello. " * 99))[:400], "torn.docx", "damaged"),

@@ -26,8 +26,10 @@ TEXT = "The harbour was quiet.\n\nNobody had seen the ship since Tuesday. It car
 
 
 def settings(stack: TestStack) -> IngestSettings:
-    """The service's own environment on the test servers."""
-    return IngestSettings.from_environment(stack.service_environment("ingest"))
+    """The service's own environment on the test servers. The windows are wide: rows that other tests left in flight are in
+    nobody's way."""
+    wide = {"DOCUTALK_EXTRACT_SLOTS": "10000", "DOCUTALK_INDEX_WINDOW": "10000"}
+    return IngestSettings.from_environment({**stack.service_environment("ingest"), **wide})
 
 
 @contextlib.asynccontextmanager
@@ -65,13 +67,14 @@ async def store(storage: ObjectStorage, upload: DocumentUploaded, data: bytes = 
 
 
 async def registered(db: Database, upload: DocumentUploaded, **columns: object) -> Document:
-    """A row for the upload, in the state that `columns` say, without any message."""
+    """A row for the upload, in the state that `columns` say, without any message: unless they say otherwise, as if it had been
+    handed out before."""
+    columns = {"released_at": datetime.now(UTC), **columns}
     async with db.transaction(Cause.new()) as transaction:
         await DocumentRepository(transaction.session).register(upload, uploaded_at=datetime.now(UTC))
-        if columns:
-            await transaction.session.execute(
-                update(documents).where(documents.c.document_id == upload.document_id).values(**columns)
-            )
+        await transaction.session.execute(
+            update(documents).where(documents.c.document_id == upload.document_id).values(**columns)
+        )
     found = await look(db, upload)
     assert found is not None
     return found

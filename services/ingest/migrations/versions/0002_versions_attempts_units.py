@@ -41,6 +41,7 @@ CREATE INDEX documents_waiting ON documents (workspace_id, queued_at, document_i
   WHERE status = 'queued' AND released_at IS NULL AND deleted_at IS NULL;
 CREATE INDEX documents_released ON documents (workspace_id)
   WHERE released_at IS NOT NULL AND status IN ('queued', 'extracting', 'chunking') AND deleted_at IS NULL;
+CREATE INDEX documents_embedding ON documents (document_id) WHERE status = 'embedding' AND deleted_at IS NULL;
 CREATE INDEX documents_by_status ON documents (workspace_id, status) WHERE deleted_at IS NULL;
 CREATE INDEX documents_of_source ON documents (source_id) WHERE source_id IS NOT NULL;
 
@@ -132,7 +133,7 @@ DROP TABLE units;
 DROP TABLE versions;
 DELETE FROM pages p USING documents d WHERE d.document_id = p.document_id AND d.version <> p.version;
 ALTER TABLE pages DROP COLUMN kind, DROP COLUMN lines;
-DROP INDEX documents_waiting, documents_released, documents_by_status, documents_of_source;
+DROP INDEX documents_waiting, documents_released, documents_embedding, documents_by_status, documents_of_source;
 ALTER TABLE documents
   DROP COLUMN attempt, DROP COLUMN served_version, DROP COLUMN metadata, DROP COLUMN extractor, DROP COLUMN text_hash,
   DROP COLUMN source_id, DROP COLUMN origin, DROP COLUMN password, DROP COLUMN unlocked_key, DROP COLUMN queued_at,

@@ -11,6 +11,10 @@ from docutalk_common.contracts.ingest import DocumentMetadata, DocumentStatus
 from docutalk_common.errors import DocuTalkError
 
 FINAL_STATUSES = frozenset({DocumentStatus.READY, DocumentStatus.FAILED, DocumentStatus.CANCELLED})
+UNFINISHED = (DocumentStatus.QUEUED, DocumentStatus.EXTRACTING, DocumentStatus.CHUNKING, DocumentStatus.EMBEDDING)
+UNREAD = (DocumentStatus.QUEUED, DocumentStatus.EXTRACTING, DocumentStatus.CHUNKING)
+"""Before the pages are stored."""
+RETRIABLE = (DocumentStatus.FAILED, DocumentStatus.CANCELLED)
 
 MAX_CHARACTERS = 20_000_000
 """Text of one document, in code points: about 10,000 dense pages."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.messaging.consumer import Delivery
 
 from docutalk_ingest.use_cases.register_document import register_document
 
 
-async def gateway_document_uploaded(upload: DocumentUploaded, delivery: Delivery) -> None:
+def gateway_document_uploaded(keep_versions: int) -> Callable[[DocumentUploaded, Delivery], Awaitable[None]]:
     """The handler of `ingest-document-uploaded`."""
-    await register_document(upload, delivery)
+
+    async def handle(upload: DocumentUploaded, delivery: Delivery) -> None:
+        await register_document(upload, delivery, keep_versions=keep_versions)
+
+    return handle

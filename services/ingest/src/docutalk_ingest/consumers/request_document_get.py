@@ -10,10 +10,10 @@ from docutalk_common.db import Cause, Database
 from docutalk_ingest.use_cases.get_document import get_document
 
 
-def request_document_get(db: Database) -> Callable[[GetDocument, Cause], Awaitable[Document]]:
+def request_document_get(db: Database, slots: int) -> Callable[[GetDocument, Cause], Awaitable[Document]]:
     """The answerer of `rpc.ingest.v1.document.get`."""
 
     async def answer(request: GetDocument, _cause: Cause) -> Document:
-        return await get_document(request, db)
+        return await get_document(request, db, slots=slots)
 
     return answer

@@ -1,39 +1,49 @@
-"""From the stored file to pages and chunks: download, read in a process of its own, store in one transaction."""
+"""From the stored file to pages and batches of chunks: download, read in a process of its own, store in one transaction."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+import time
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid5
 
 from docutalk_common.contracts.ingest import (
-    Chunk,
     Document,
     DocumentChunked,
     DocumentExtracted,
     DocumentFailed,
     DocumentReady,
     ExtractDocument,
-    IndexChunks,
 )
 from docutalk_common.db import Database, Transaction
 from docutalk_common.errors import DependencyUnavailable, NotFound, PermanentError
 from docutalk_common.messaging.consumer import Delivery
-from docutalk_common.storage import ObjectStorage
+from docutalk_common.storage import MIB, ObjectStorage
 from docutalk_common.telemetry import get_logger
 
 from docutalk_ingest.adapters.isolated_parser import Extraction, IsolatedParser
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.repository import Begun, DocumentRepository
+from docutalk_ingest.adapters.speed_repository import SpeedRepository
 from docutalk_ingest.adapters.work_folder import WorkFolder
-from docutalk_ingest.domain import ParseFailed, chunk_id
+from docutalk_ingest.domain import Batch, ParseFailed, chunk_id
 from docutalk_ingest.use_cases.tell_progress import progress_of
 
 log = get_logger(__name__)
 
+LOOK_SECONDS = 0.4
 PROGRESS_SECONDS = 1.0
+KEEP_SECONDS = 60.0
+"""How often the document is said to be in work still, so that it is not taken for lost."""
+PIECE_BYTES = 4 * MIB
+
+
+class _NotWanted(Exception):
+    """The document was cancelled or deleted, or a newer version or attempt of it has come."""
 
 
 @dataclass(frozen=True)
@@ -44,49 +54,101 @@ class DocumentExtractor:
     work_folder: WorkFolder
 
     async def __call__(self, work: ExtractDocument, delivery: Delivery) -> None:
-        """Stores pages and emits the chunks, or marks the document failed. What is deleted or done already is left alone.
+        """Stores pages and batches, or marks the document failed. What is deleted, cancelled or done already is left alone,
+        also when that happens meanwhile: then reading stops.
 
         Raises `PermanentError("object_missing")` when the file is gone from the object store.
         """
-        document = await self._begin(work, delivery)
-        if document is None:
+        begun = await self._begin(work, delivery)
+        if begun is None:
             return
+        document, started = begun.document, time.monotonic()
         async with self.work_folder.of_one_document() as folder:
+            latest = _LatestCount()
             try:
-                await self._download(document, folder / "source")
-                async with self._telling_progress(document, delivery) as progress:
-                    extraction = await self.parser.parse(folder / "source", document.filename, folder, on_progress=progress.note)
+                extraction = await self._while_wanted(self._read(begun, folder, latest), document, delivery, latest)
+            except _NotWanted:
+                return
             except ParseFailed as failure:
                 await self._fail(document, failure, delivery)
                 return
-            batches = [batch async for batch in index_batches(document, extraction)]
+            batches, has_units = await cut_batches(document, extraction)
+            unlocked_key = await self._keep_unlocked(document, extraction)
             async with delivery.transaction() as transaction:
-                await self._store(transaction, document, extraction, batches)
+                stored = await self._store(transaction, document, extraction, batches, unlocked_key, has_units=has_units)
+                if stored:
+                    summary, seconds = extraction.summary, time.monotonic() - started
+                    await SpeedRepository(transaction.session).note_extraction(seconds, summary.page_count, summary.chunk_count)
+        if unlocked_key is not None and not stored:
+            await self.storage.delete([unlocked_key])
 
-    async def _begin(self, work: ExtractDocument, delivery: Delivery) -> Document | None:
+    async def _begin(self, work: ExtractDocument, delivery: Delivery) -> Begun | None:
         async with self.db.transaction(delivery.cause) as transaction:
-            document = await DocumentRepository(transaction.session).begin_extraction(work.document_id, work.version)
-            if document is not None:
-                transaction.emit(progress_of(document))
-        return document
+            begun = await DocumentRepository(transaction.session).begin_extraction(work.document_id, work.version, work.attempt)
+            if begun is not None:
+                transaction.emit(progress_of(begun.document))
+        return begun
+
+    async def _read(self, begun: Begun, folder: Path, latest: _LatestCount) -> Extraction:
+        source = folder / "source"
+        await self._download(begun.document, source)
+        return await self.parser.parse(source, begun.filename, folder, password=begun.password, on_progress=latest.note)
 
     async def _download(self, document: Document, path: Path) -> None:
-        if document.size == 0:
-            await asyncio.to_thread(path.touch)
-            return
+        """In pieces, so that it can be stopped."""
+        with await asyncio.to_thread(path.open, "wb") as file:
+            if document.size == 0:
+                return
+            try:
+                async for piece in self.storage.iterate(document.object_key, chunk_size=PIECE_BYTES):
+                    await asyncio.to_thread(file.write, piece)
+            except NotFound as error:
+                if not await self._is_wanted(document):
+                    raise _NotWanted from error
+                raise PermanentError("The stored file is missing. Upload it again.", code="object_missing") from error
+
+    async def _while_wanted(
+        self, reading: Coroutine[Any, Any, Extraction], document: Document, delivery: Delivery, latest: _LatestCount
+    ) -> Extraction:
+        """What is read, as long as somebody waits for it. Raises `_NotWanted` half a second after nobody does, and whatever
+        reading raises; the reader has been told to end by then."""
+        task = asyncio.create_task(reading)
+        told = kept = time.monotonic()
         try:
-            await self.storage.download(document.object_key, path)
-        except NotFound as error:
-            async with self.db.read() as session:
-                if await DocumentRepository(session).get(document.workspace_id, document.document_id) is None:
-                    # Deleted while its work was waiting: nothing is missed, and `_fail` finds nothing to change.
-                    raise ParseFailed("deleted", "The document was deleted.") from error
-            raise PermanentError("The stored file is missing. Upload it again.", code="object_missing") from error
+            while True:
+                await asyncio.wait({task}, timeout=LOOK_SECONDS)
+                if task.done():
+                    return task.result()
+                now = time.monotonic()
+                # What cannot be looked up or told now is not worth stopping for: the end will wait for PostgreSQL.
+                with contextlib.suppress(DependencyUnavailable):
+                    if not await self._is_wanted(document):
+                        raise _NotWanted
+                    if latest.done and now - told >= PROGRESS_SECONDS:
+                        told = now
+                        await self._tell(document, delivery, latest)
+                    if now - kept >= KEEP_SECONDS:
+                        kept = now
+                        async with self.db.transaction(delivery.cause) as transaction:
+                            await DocumentRepository(transaction.session).keep_released(document)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _is_wanted(self, document: Document) -> bool:
+        async with self.db.read() as session:
+            return await DocumentRepository(session).is_wanted(document)
+
+    async def _tell(self, document: Document, delivery: Delivery, latest: _LatestCount) -> None:
+        async with self.db.transaction(delivery.cause) as transaction:
+            moved = await DocumentRepository(transaction.session).note_pages_done(document, latest.done, latest.of)
+            if moved is not None:
+                transaction.emit(progress_of(moved))
 
     async def _fail(self, document: Document, failure: ParseFailed, delivery: Delivery) -> None:
         async with delivery.transaction() as transaction:
             failed = await DocumentRepository(transaction.session).mark_failed(
-                document.document_id, document.version, failure.code, failure.reason
+                document.document_id, document.version, failure.code, failure.reason, attempt=document.attempt
             )
             if failed is not None:
                 transaction.emit(
@@ -95,56 +157,53 @@ class DocumentExtractor:
                         document_id=document.document_id,
                         version=document.version,
                         code=failure.code,
-                        reason=failure.reason,
+                        reason=failed.reason or failure.reason,
                     )
                 )
 
+    async def _keep_unlocked(self, document: Document, extraction: Extraction) -> str | None:
+        """Stores the copy of an encrypted file without its protection. Its key is always the same: trying again replaces it."""
+        path = extraction.unlocked
+        if path is None:
+            return None
+        name = uuid5(document.document_id, f"{document.version}/unlocked")
+        key = f"{document.workspace_id}/{document.document_id}/{name}{path.suffix or '.pdf'}"
+        await self.storage.upload_stream(key, _pieces(path), content_type=extraction.summary.content_type)
+        return key
+
     async def _store(
-        self, transaction: Transaction, document: Document, extraction: Extraction, batches: list[IndexChunks]
-    ) -> None:
+        self,
+        transaction: Transaction,
+        document: Document,
+        extraction: Extraction,
+        batches: list[Batch],
+        unlocked_key: str | None,
+        *,
+        has_units: bool,
+    ) -> bool:
+        """Whether it was stored: not when the document was deleted or cancelled, or another delivery was faster."""
         repository = DocumentRepository(transaction.session)
-        about: dict[str, Any] = document.model_dump(include={"workspace_id", "document_id", "version"})
-        if await repository.lock_for_extraction(document.document_id, document.version) is None:
-            return  # deleted, or another delivery was faster
-        await repository.store_pages(await transaction.connection(), document.document_id, document.version, extraction.pages())
+        if await repository.lock_for_extraction(document) is None:
+            return False
+        connection = await transaction.connection()
+        await repository.store_pages(connection, document.document_id, document.version, extraction.pages())
+        if has_units:
+            await repository.store_units(connection, document.document_id, document.version, extraction.pages())
+        await repository.store_batches(connection, document, batches)
         summary = extraction.summary
         code, reason = _about_unreadable(summary.unreadable)
-        stored = await repository.finish_extraction(document.document_id, document.version, summary, code=code, reason=reason)
+        stored = await repository.finish_extraction(
+            document, summary, code=code, reason=reason, unlocked_key=unlocked_key, cause=transaction.cause
+        )
         assert stored is not None, "the row is locked"
+        about: dict[str, Any] = document.model_dump(include={"workspace_id", "document_id", "version"})
         transaction.emit(DocumentExtracted(**about, page_count=summary.page_count, characters=summary.characters))
         transaction.emit(DocumentChunked(**about, chunk_count=summary.chunk_count, batch_count=summary.batch_count))
-        if not batches:
+        if batches:
+            transaction.emit(progress_of(stored))
+        else:
             transaction.emit(DocumentReady(**about, page_count=summary.page_count, chunk_count=0))
-            return
-        transaction.emit(progress_of(stored))
-        for batch in batches:
-            transaction.emit(batch)
-            # Writing a message takes a millisecond or more: a book has hundreds, and others wait for this loop.
-            await asyncio.sleep(0)
-
-    @contextlib.asynccontextmanager
-    async def _telling_progress(self, document: Document, delivery: Delivery) -> AsyncIterator[_LatestCount]:
-        latest = _LatestCount()
-        task = asyncio.create_task(self._tell(document, delivery, latest))
-        try:
-            yield latest
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _tell(self, document: Document, delivery: Delivery, latest: _LatestCount) -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            if not latest.done:
-                continue
-            # Progress that cannot be stored is not worth stopping for: the end of the extraction will wait for PostgreSQL.
-            with contextlib.suppress(DependencyUnavailable):
-                async with self.db.transaction(delivery.cause) as transaction:
-                    moved = await DocumentRepository(transaction.session).note_pages_done(
-                        document.document_id, document.version, latest.done, latest.of
-                    )
-                    if moved is not None:
-                        transaction.emit(progress_of(moved))
+        return True
 
 
 @dataclass
@@ -156,45 +215,38 @@ class _LatestCount:
         self.done, self.of = done, of
 
 
-async def index_batches(document: Document, extraction: Extraction) -> AsyncIterator[IndexChunks]:
-    """The document's chunks as work for embed, in order."""
-    summary = extraction.summary
-    number, ordinal = 0, 0
-    chunks: list[Chunk] = []
-
-    def batch() -> IndexChunks:
-        return IndexChunks(
-            workspace_id=document.workspace_id,
-            document_id=document.document_id,
-            version=document.version,
-            filename=document.filename,
-            content_type=summary.content_type,
-            document_created_at=document.created_at,
-            batch=number,
-            batch_count=summary.batch_count,
-            chunk_count=summary.chunk_count,
-            chunks=chunks,
-        )
-
+async def cut_batches(document: Document, extraction: Extraction) -> tuple[list[Batch], bool]:
+    """The document's chunks in the batches in which they travel, in order; and whether any page has units."""
+    made: list[Batch] = []
+    number, ordinal, has_units = 0, 0, False
+    chunks: list[str] = []
     async for page in extraction.pages():
+        has_units = has_units or bool(page.units)
         for start, end, of_batch in page.chunks:
             if of_batch != number:
-                yield batch()
+                made.append(Batch(number, len(chunks), f"[{','.join(chunks)}]"))
                 number, chunks = of_batch, []
+                # A book has hundreds of them, and others wait for this loop.
                 await asyncio.sleep(0)
-            chunks.append(
-                Chunk(
-                    chunk_id=chunk_id(document.document_id, document.version, ordinal),
-                    ordinal=ordinal,
-                    page=page.number,
-                    start=start,
-                    end=end,
-                    text=page.text[start:end],
-                )
-            )
+            chunk = {
+                "chunk_id": str(chunk_id(document.document_id, document.version, ordinal)),
+                "ordinal": ordinal,
+                "page": page.number,
+                "start": start,
+                "end": end,
+                "text": page.text[start:end],
+            }
+            chunks.append(json.dumps(chunk, ensure_ascii=False))
             ordinal += 1
     if chunks:
-        yield batch()
+        made.append(Batch(number, len(chunks), f"[{','.join(chunks)}]"))
+    return made, has_units
+
+
+async def _pieces(path: Path) -> AsyncIterator[bytes]:
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+            yield piece
 
 
 def _about_unreadable(pages: list[int]) -> tuple[str | None, str | None]:

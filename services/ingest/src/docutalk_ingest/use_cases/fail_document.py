@@ -15,7 +15,15 @@ from docutalk_ingest.adapters.repository import DocumentRepository
 from docutalk_ingest.domain import freeze
 
 # Only what a document cannot become ready without; a lost count or a clean-up does not make it worse for the reader.
-_NEEDED = frozenset({"ingest-document-uploaded", "ingest-document-extract", "embed-chunks-index", "ingest-document-indexed"})
+_NEEDED = frozenset(
+    {
+        "ingest-document-uploaded",
+        "ingest-document-extract",
+        "embed-chunks-index",
+        "embed-chunks-express",
+        "ingest-document-indexed",
+    }
+)
 
 
 async def fail_document(letter: DeadLetter, delivery: Delivery) -> None:
@@ -24,9 +32,9 @@ async def fail_document(letter: DeadLetter, delivery: Delivery) -> None:
         return
     async with delivery.transaction() as transaction:
         repository = DocumentRepository(transaction.session)
-        # What a library said may hold what PostgreSQL cannot store; a document must not stay unfinished for that.
         reason = f"Processing was given up: {freeze(letter.reason)}"
-        document = await repository.mark_failed(letter.document_id, letter.version or 1, letter.code, reason)
+        attempt = _attempt(letter)
+        document = await repository.mark_failed(letter.document_id, letter.version or 1, letter.code, reason, attempt=attempt)
         if document is None and letter.durable == "ingest-document-uploaded":
             document = await _register_failed(repository, letter, reason)
         if document is not None:
@@ -39,6 +47,14 @@ async def fail_document(letter: DeadLetter, delivery: Delivery) -> None:
                     reason=reason,
                 )
             )
+
+
+def _attempt(letter: DeadLetter) -> int | None:
+    """Which attempt the message belongs to, if it says: that an earlier one was given up on does not end this one."""
+    with contextlib.suppress(ValidationError):
+        attempt = Envelope.model_validate_json(letter.body()).data.get("attempt")
+        return attempt if isinstance(attempt, int) else None
+    return None
 
 
 async def _register_failed(repository: DocumentRepository, letter: DeadLetter, reason: str) -> Document | None:

@@ -1,21 +1,54 @@
-"""A file was uploaded: remember it and order its extraction."""
+"""A file came in: remember it; its turn to be read comes."""
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import UUID
+
 from docutalk_common.contracts.gateway import DocumentUploaded
-from docutalk_common.contracts.ingest import ExtractDocument
+from docutalk_common.contracts.ingest import Document, DocumentCancelled, DocumentPruned
+from docutalk_common.db import Transaction
 from docutalk_common.messaging.consumer import Delivery
 
 from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.domain import KEPT_VERSIONS, UNFINISHED
 from docutalk_ingest.use_cases.tell_progress import progress_of
 
 
-async def register_document(upload: DocumentUploaded, delivery: Delivery) -> None:
-    """Emits `ExtractDocument` once for each version. Uploads of a known version or a deleted document change nothing."""
+async def register_document(upload: DocumentUploaded, delivery: Delivery, *, keep_versions: int = KEPT_VERSIONS) -> None:
+    """Queues each version once. Uploads of a known version or a deleted document change nothing."""
     async with delivery.transaction() as transaction:
-        document = await DocumentRepository(transaction.session).register(upload, uploaded_at=delivery.envelope.time)
-        if document is not None:
-            transaction.emit(progress_of(document))
+        await register_version(transaction, upload, came_at=delivery.envelope.time, keep_versions=keep_versions)
+
+
+async def register_version(
+    transaction: Transaction,
+    upload: DocumentUploaded,
+    *,
+    came_at: datetime,
+    keep_versions: int = KEPT_VERSIONS,
+    source_id: UUID | None = None,
+    origin: str | None = None,
+) -> Document | None:
+    """Queues a new document or a new version of one, also one that a source brought. None when it is known already.
+
+    A version that was still being processed is given up for it. The newest `keep_versions` are kept, and the one that is served.
+    """
+    repository = DocumentRepository(transaction.session)
+    before = await repository.lock(upload.document_id) if upload.version > 1 else None
+    document = await repository.register(upload, uploaded_at=came_at, source_id=source_id, origin=origin, cause=transaction.cause)
+    if document is None:
+        return None
+    about = {"workspace_id": document.workspace_id, "document_id": document.document_id}
+    if before is not None and before.status in UNFINISHED:
+        transaction.emit(
+            DocumentCancelled(**about, version=before.version, attempt=before.attempt, cancelled_by=upload.uploaded_by)
+        )
+    if document.version > keep_versions:
+        pruned = await repository.prune(document.document_id, keep_versions)
+        if pruned is not None:
             transaction.emit(
-                ExtractDocument(workspace_id=upload.workspace_id, document_id=upload.document_id, version=upload.version)
+                DocumentPruned(**about, version=document.version, versions=pruned.versions, object_keys=pruned.object_keys)
             )
+    transaction.emit(progress_of(document))
+    return document
