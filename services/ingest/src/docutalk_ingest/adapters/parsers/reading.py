@@ -15,6 +15,7 @@ from docutalk_ingest.adapters.parsers.html import read_html
 from docutalk_ingest.adapters.parsers.image import MEDIA_TYPES as IMAGES
 from docutalk_ingest.adapters.parsers.image import read_image
 from docutalk_ingest.adapters.parsers.json_text import read_json, read_jsonl
+from docutalk_ingest.adapters.parsers.mail import read_mail
 from docutalk_ingest.adapters.parsers.ods import read_ods
 from docutalk_ingest.adapters.parsers.odt import read_odt
 from docutalk_ingest.adapters.parsers.pdf import read_pdf
@@ -40,6 +41,7 @@ _READERS: dict[str, Reader] = {
     "application/vnd.oasis.opendocument.graphics": read_odt,
     kinds.RTF: read_rtf,
     kinds.EPUB: read_epub,
+    kinds.EMAIL: lambda path, password: read_mail(path, password, attached=read_document),
     kinds.HTML: read_html,
     kinds.MARKDOWN: read_markdown,
     kinds.PLAIN: read_text,
@@ -59,7 +61,6 @@ _UNSUPPORTED: dict[str, tuple[str, str]] = {
         "an old Office file",
         "Save it in the present form of its program (.docx, .xlsx, .pptx) or as PDF and upload that.",
     ),
-    kinds.EMAIL: ("an e-mail", "Save it as PDF or plain text and upload that."),
     kinds.ZIP: ("a ZIP archive", "Unpack it and upload the files in it."),
     "application/gzip": ("a gzip archive", "Unpack it and upload the files in it."),
     "application/x-7z-compressed": ("a 7z archive", "Unpack it and upload the files in it."),
