@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import functools
 import io
+import itertools
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +37,15 @@ class ObjectStat:
     size: int
     etag: str
     content_type: str
+
+
+@dataclass(frozen=True)
+class ObjectEntry:
+    """An object as a listing shows it."""
+
+    key: str
+    size: int
+    modified_at: datetime
 
 
 @contextlib.contextmanager
@@ -201,6 +212,42 @@ class ObjectStorage:
         return await self._run(
             lambda: [item.object_name or "" for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True)]
         )
+
+    async def entries(self, prefix: str = "", *, size: int = 1000) -> AsyncIterator[list[ObjectEntry]]:
+        """Every object under a prefix, `size` at a time, as the store lists them: however many there are, few are in memory."""
+        listing = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
+
+        def following() -> list[ObjectEntry]:
+            return [
+                ObjectEntry(found.object_name or "", found.size or 0, found.last_modified or datetime.now(UTC))
+                for found in itertools.islice(listing, size)
+            ]
+
+        while page := await self._run(following):
+            yield page
+
+    async def abort_unfinished(self, before: datetime) -> int:
+        """Forgets uploads that were begun before `before` and never ended; how many. A store that does not list them has none."""
+
+        def abort() -> int:
+            count, marker = 0, None
+            while True:
+                try:
+                    found = self._client._list_multipart_uploads(self.bucket, key_marker=marker, max_uploads=1000)
+                except S3Error as error:
+                    if error.code in {"NotImplemented", "MethodNotAllowed"}:
+                        return count
+                    raise
+                for upload in found.uploads:
+                    begun, number = upload.initiated_time, upload.upload_id
+                    if begun is not None and begun < before and number is not None:
+                        self._client._abort_multipart_upload(self.bucket, upload.object_name, number)
+                        count += 1
+                marker = found.next_key_marker
+                if not found.is_truncated or not marker:
+                    return count
+
+        return await self._run(abort)
 
     def close(self) -> None:
         """Lets the threads end."""

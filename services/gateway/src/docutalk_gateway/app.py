@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import uvicorn
 from docutalk_common.db import Database
 from docutalk_common.messaging.broker import MessageBroker
-from docutalk_common.process import Runtime
+from docutalk_common.process import Runtime, cancel_all
 from docutalk_common.storage import ObjectStorage
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -38,6 +39,7 @@ from docutalk_gateway.consumers import ingest_document_deleted
 from docutalk_gateway.settings import GatewaySettings
 from docutalk_gateway.use_cases.ensure_admin import ensure_admin
 from docutalk_gateway.use_cases.sweep_expired import sweep_for_ever
+from docutalk_gateway.use_cases.sweep_objects import sweep_objects_for_ever
 
 VERSION = "0.1.0"
 # Long enough for an upload of some size to end, within the 30 s that most supervisors give.
@@ -64,12 +66,23 @@ async def open_gateway(settings: GatewaySettings, on_fatal: Callable[[str], None
     if settings.admin_email and settings.admin_password:
         await ensure_admin(db, gateway.passwords, email=settings.admin_email, password=settings.admin_password.get_secret_value())
     await broker.start()
-    sweeping = asyncio.create_task(sweep_for_ever(db), name="sweep")
+    sweeping = [
+        asyncio.create_task(sweep_for_ever(db), name="sweep"),
+        asyncio.create_task(
+            sweep_objects_for_ever(
+                db,
+                storage,
+                broker.requests,
+                older_than=timedelta(hours=settings.sweep_after_hours),
+                every=settings.sweep_every_seconds,
+            ),
+            name="sweep objects",
+        ),
+    ]
     try:
         yield gateway
     finally:
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
+        await cancel_all(sweeping)
         await broker.stop()
         await db.close()
         storage.close()

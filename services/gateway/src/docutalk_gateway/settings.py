@@ -22,9 +22,12 @@ class GatewaySettings(ServiceSettings):
     admin_password: SecretStr | None = None
     open_registration: bool = Field(default=False, validation_alias="USERS_OPEN_REGISTRATION")
     cors_origins: str = Field(default="", validation_alias="CORS_ORIGINS")
-    max_upload_bytes: int = 2 * GIB
+    max_upload_bytes: int = 4 * GIB
     max_files_per_upload: int = 200
     answer_timeout_seconds: float = 300.0
+    # Objects of uploads that were cut off: how old they are when they are deleted, and how often they are looked for.
+    sweep_after_hours: float = Field(default=24.0, gt=0)
+    sweep_every_seconds: float = Field(default=3600.0, gt=0)
 
     @property
     def cors_origin_list(self) -> list[str]:
