@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 from docutalk_common.settings import ServiceSettings
+from pydantic import SecretStr, field_validator
 
 from docutalk_ingest.domain import KEPT_VERSIONS
 
@@ -33,5 +35,28 @@ class IngestSettings(ServiceSettings):
     """Work of which nothing was heard for so long is handed out again."""
     keep_versions: int = KEPT_VERSIONS
     """Of how many versions of a document pages and files are kept. The one that is served is kept in any case."""
+    ocr_max_pages: int = 1_000
+    """Scanned pages of one document that are read, at some seconds each; the others are marked unreadable."""
+    view_cache_bytes: int = 512 << 20
+    """Of files whose pages are looked at, kept on disk for ten minutes."""
     work_folder: Path | None = None
     """Where files lie while they are read; the system's own place for temporary files when unset."""
+    source_allow_networks: str = ""
+    """Networks that sources may be fetched from although they are not the public internet: `10.1.0.0/16, fd00::/8`."""
+    source_max_bytes: int = 50 << 20
+    """Of one page, file or feed, after decompression."""
+    source_fetch_seconds: float = 30
+    source_pause_seconds: float = 0.5
+    """Between two requests to one host."""
+    source_max_items: int = 10_000
+    source_min_interval_seconds: int = 60
+    search_url: str = ""
+    """A server that answers as SearXNG does in JSON; without one, sources of the kind `search` fail and say so."""
+    search_api_key: SecretStr | None = None
+
+    @field_validator("source_allow_networks")
+    @classmethod
+    def _networks(cls, listed: str) -> str:
+        for entry in filter(None, (entry.strip() for entry in listed.split(","))):
+            ipaddress.ip_network(entry)
+        return listed

@@ -40,6 +40,8 @@ _CLOSED_V6 = tuple(ipaddress.IPv6Network(network) for network in ("2001::/23", "
 _6TO4 = ipaddress.IPv6Network("2002::/16")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
+EVERYWHERE: tuple[Network, ...] = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
+
 
 class AddressRefused(DocuTalkError):
     """A name leads only to addresses that may not be fetched from."""

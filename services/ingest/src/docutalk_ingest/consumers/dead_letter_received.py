@@ -6,8 +6,12 @@ from docutalk_common.contracts.dead_letters import DeadLetter
 from docutalk_common.messaging.consumer import Delivery
 
 from docutalk_ingest.use_cases.fail_document import fail_document
+from docutalk_ingest.use_cases.fail_run import COLLECT, fail_run
 
 
 async def dead_letter_received(letter: DeadLetter, delivery: Delivery) -> None:
     """The handler of `ingest-dead-letter`."""
-    await fail_document(letter, delivery)
+    if letter.durable == COLLECT:
+        await fail_run(letter, delivery)
+    else:
+        await fail_document(letter, delivery)

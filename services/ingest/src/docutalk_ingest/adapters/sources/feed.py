@@ -10,6 +10,7 @@ from docutalk_ingest.adapters.fetcher import FetchFailed, parsed
 from docutalk_ingest.adapters.sources.feed_reader import Entry, read_feed
 from docutalk_ingest.adapters.sources.item import Item, Listing, Reach, SourceConfig, Validators, key_of, name_of
 from docutalk_ingest.adapters.sources.urls import page, web_address
+from docutalk_ingest.domain import freeze
 
 
 class Feed(SourceConfig):
@@ -44,7 +45,9 @@ class Feed(SourceConfig):
                 return Item(key_of(entry.key), linked.origin, linked.name, url=linked.url)
         if not (entry.title or entry.content):
             return None
-        return Item(key_of(entry.key), entry.link or self.url, name_of(entry.title or "Entry", ".html"), body=_document(entry))
+        return Item(
+            key_of(entry.key), freeze(entry.link) or self.url, name_of(entry.title or "Entry", ".html"), body=_document(entry)
+        )
 
 
 def _document(entry: Entry) -> bytes:

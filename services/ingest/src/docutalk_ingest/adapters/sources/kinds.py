@@ -15,6 +15,7 @@ from docutalk_ingest.adapters.sources.item import SourceConfig
 from docutalk_ingest.adapters.sources.text_block import TextBlock
 from docutalk_ingest.adapters.sources.urls import UrlList
 from docutalk_ingest.adapters.sources.web_search import WebSearch
+from docutalk_ingest.domain import freeze
 
 _KINDS: Mapping[SourceKind, type[SourceConfig]] = {
     SourceKind.TEXT: TextBlock,
@@ -28,7 +29,7 @@ _KINDS: Mapping[SourceKind, type[SourceConfig]] = {
 def read_config(kind: SourceKind, config: Mapping[str, Any]) -> SourceConfig:
     """The configuration of a source. Raises `RequestFailed("invalid")` with a sentence about what is wrong."""
     try:
-        return _KINDS[kind].model_validate(dict(config))
+        return _KINDS[kind].model_validate(_storable(dict(config)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -41,3 +42,14 @@ def read_config(kind: SourceKind, config: Mapping[str, Any]) -> SourceConfig:
 def config_as_stored(config: SourceConfig) -> dict[str, Any]:
     """What is kept of it: what was said, checked."""
     return config.model_dump(mode="json", exclude_none=True)
+
+
+def _storable(value: Any) -> Any:
+    """Without what PostgreSQL cannot hold."""
+    if isinstance(value, str):
+        return freeze(value)
+    if isinstance(value, list):
+        return [_storable(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(entry) for key, entry in value.items()}
+    return value

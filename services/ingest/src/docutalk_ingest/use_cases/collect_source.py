@@ -1,0 +1,309 @@
+"""A run of a source: find its items, fetch what has changed, make documents of it.
+
+Item by item: each is one short transaction with its document, its event and the run's counts. A run whose worker died goes on
+where it was, because an item knows the run that has done it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from html import unescape
+from pathlib import PurePosixPath
+from uuid import uuid4
+
+import httpx
+from docutalk_common.content_type import HEAD_BYTES, HTML, PLAIN, detect
+from docutalk_common.contracts.gateway import DocumentUploaded
+from docutalk_common.contracts.ingest import CollectSource, DocumentCollected, RunStatus, Source, SourceRan, SourceRun
+from docutalk_common.db import Database, Transaction
+from docutalk_common.errors import DocuTalkError
+from docutalk_common.messaging.consumer import Delivery
+from docutalk_common.process import cancel_all
+from docutalk_common.storage import ObjectStorage
+from docutalk_common.telemetry import get_logger
+
+from docutalk_ingest.adapters.fetcher import FetchFailed
+from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.source_repository import KnownItem, SourceRepository
+from docutalk_ingest.adapters.sources.fingerprint import fingerprint
+from docutalk_ingest.adapters.sources.item import Item, Listing, ListingFailed, Reach, Validators, name_of
+from docutalk_ingest.adapters.sources.kinds import read_config
+from docutalk_ingest.domain import KEPT_VERSIONS, freeze
+from docutalk_ingest.use_cases.register_document import register_version
+
+log = get_logger(__name__)
+
+HOSTS_AT_ONCE = 4
+TOLD_SECONDS = 1.0
+TOLD_ITEMS = 500
+_SUFFIXES = {HTML: ".html", PLAIN: ".txt", "application/pdf": ".pdf"}
+
+
+class RunStopped(DocuTalkError):
+    """The run is not wanted any more. The message says why."""
+
+    code = "stopped"
+
+
+@dataclass(frozen=True)
+class SourceCollector:
+    """The handler of `CollectSource`."""
+
+    db: Database
+    storage: ObjectStorage
+    reach: Reach
+    keep_versions: int = KEPT_VERSIONS
+
+    async def __call__(self, work: CollectSource, delivery: Delivery) -> None:
+        """Ends the run, well or not, and emits `SourceRan`. A run that has come to its end is left alone."""
+        begun = await self._begin(work, delivery)
+        if begun is None:
+            return
+        source, run = begun
+        try:
+            listing = await self._listing(source)
+            await _Run(self, source, run, delivery).collect(listing)
+            outcome = _Outcome(RunStatus.DONE, listing=listing)
+        except RunStopped as stopped:
+            outcome = _Outcome(RunStatus.CANCELLED, str(stopped))
+        except (ListingFailed, FetchFailed) as failure:
+            outcome = _Outcome(RunStatus.FAILED, str(failure))
+        async with delivery.transaction() as transaction:
+            await _finish(transaction, run, outcome)
+
+    async def _begin(self, work: CollectSource, delivery: Delivery) -> tuple[Source, SourceRun] | None:
+        async with self.db.transaction(delivery.cause) as transaction:
+            repository = SourceRepository(transaction.session)
+            source = await repository.lock(work.source_id)
+            run = await repository.begin_run(work.run_id) if source is not None else None
+        return (source, run) if source is not None and run is not None else None
+
+    async def _listing(self, source: Source) -> Listing:
+        if source.paused:
+            raise RunStopped("The source was paused.")
+        async with self.db.read() as session:
+            validators, listed = await SourceRepository(session).listing(source.source_id)
+        # What was said of a list that we have nothing of would leave us with nothing.
+        known = validators if listed else Validators()
+        return await read_config(source.kind, source.config).items(self.reach, known)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    status: RunStatus
+    reason: str | None = None
+    listing: Listing | None = None
+
+
+async def _finish(transaction: Transaction, run: SourceRun, outcome: _Outcome) -> None:
+    repository = SourceRepository(transaction.session)
+    source, listing, reason = await repository.lock(run.source_id), outcome.listing, outcome.reason
+    if source is None:
+        return
+    if outcome.status == RunStatus.DONE:
+        failures = await repository.first_failures(source.source_id, run.run_id)
+        reason = " ".join([*failures, *([listing.note] if listing and listing.note else [])])
+    ended = await repository.finish_run(run.run_id, outcome.status, freeze(reason) if reason else None)
+    if ended is None:
+        return
+    if ended.status == RunStatus.DONE and ended.failed == 0 and listing is not None and not listing.unchanged:
+        # Only after a run that got everything: items that failed are to be tried again although the list is as it was.
+        await repository.change(
+            source.source_id,
+            etag=listing.validators.etag,
+            last_modified=listing.validators.last_modified,
+            listed=len(listing.items),
+        )
+    transaction.emit(SourceRan(workspace_id=source.workspace_id, source_id=source.source_id, run=ended))
+
+
+@dataclass
+class _Run:
+    """One run in this process."""
+
+    collector: SourceCollector
+    source: Source
+    run: SourceRun
+    delivery: Delivery
+    known: dict[str, KnownItem] = field(default_factory=dict)
+    unchanged: dict[str, Validators] = field(default_factory=dict)
+    told_at: float = 0.0
+
+    async def collect(self, listing: Listing) -> None:
+        """Does every item that this run has not done yet. Raises `RunStopped` when the source was paused or deleted."""
+        async with self.collector.db.read() as session:
+            self.known = await SourceRepository(session).items(self.source.source_id)
+            _, listed = await SourceRepository(session).listing(self.source.source_id)
+        async with self._item() as (_, repository):
+            await repository.note_found(self.run.run_id, listed if listing.unchanged else len(listing.items))
+            if listing.unchanged and self.run.unchanged == 0:
+                await repository.count(self.run.run_id, "unchanged", listed)
+        # A line for each host, and at most so many hosts at once; within a line one after the other.
+        lines: dict[str, deque[Item]] = {}
+        for item in listing.items:
+            if (known := self.known.get(item.key)) is None or known.last_seen_run != self.run.run_id:
+                lines.setdefault(httpx.URL(item.url).host if item.url else "", deque()).append(item)
+        waiting = deque(lines.values())
+        workers = [asyncio.create_task(self._work(waiting)) for _ in range(min(HOSTS_AT_ONCE, len(lines)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            await cancel_all(workers)
+        await self._tell_unchanged()
+
+    async def _work(self, waiting: deque[deque[Item]]) -> None:
+        while waiting:
+            for item in waiting.popleft():
+                await self._one(item)
+                await self._tell_unchanged(when_due=True)
+
+    async def _one(self, item: Item) -> None:
+        known = self.known.get(item.key)
+        if known is not None and known.removed:
+            # Somebody deleted this document; it does not come back by itself.
+            self.unchanged[item.key] = known.validators
+            return
+        try:
+            item, validators, content_type, body = await self._content(item, known)
+        except FetchFailed as failure:
+            async with self._item() as (_, repository):
+                if await repository.note_failed(self.source.source_id, self.run.run_id, item, freeze(str(failure))):
+                    await repository.count(self.run.run_id, "failed")
+            return
+        content_hash = await asyncio.to_thread(fingerprint, body, content_type) if body else ""
+        if known is not None and (not body or known.content_hash == content_hash):
+            self.unchanged[item.key] = validators
+            return
+        await self._store(item, validators, content_type, content_hash, body)
+
+    async def _content(self, item: Item, known: KnownItem | None) -> tuple[Item, Validators, str, bytes]:
+        """The item by its final name, with its type and its bytes; without bytes it is as it was."""
+        if item.body is not None:
+            return item, Validators(), detect(item.body[:HEAD_BYTES], item.name), item.body
+        assert item.url is not None, "an item has its body or its address"
+        asked = known.validators if known is not None and known.content_hash else Validators()
+        fetched = await self.collector.reach.fetcher.fetch(item.url, etag=asked.etag, last_modified=asked.last_modified)
+        if fetched.unchanged:
+            fresh = Validators(fetched.etag or asked.etag, fetched.last_modified or asked.last_modified)
+            return item, fresh, "", b""
+        if not fetched.body:
+            raise FetchFailed("empty", f"{fetched.url} answered with nothing in it.")
+        content_type = detect(fetched.body[:HEAD_BYTES], item.name)
+        if content_type == PLAIN and fetched.content_type == HTML:
+            content_type = HTML
+        named = Item(item.key, item.origin, _name(item, content_type, fetched.body), url=item.url)
+        return named, Validators(fetched.etag, fetched.last_modified), content_type, fetched.body
+
+    async def _store(self, item: Item, validators: Validators, content_type: str, content_hash: str, body: bytes) -> None:
+        """The bytes first, then the transaction that makes them a document. What is stored and not used is swept later."""
+        document_id = known.document_id if (known := self.known.get(item.key)) else None
+        # The key names the document, whose id is given when the item is taken: a new one is settled here.
+        document_id = document_id or uuid4()
+        suffix = PurePosixPath(item.name).suffix[:16]
+        object_key = f"{self.source.workspace_id}/{document_id}/{uuid4()}{suffix}"
+        await self.collector.storage.upload_stream(object_key, _blocks(body), content_type=content_type)
+        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
+        used = False
+        try:
+            async with self._item() as (transaction, repository):
+                used = await repository.claim(
+                    self.run, item, validators=validators, content_hash=content_hash, document_id=document_id
+                )
+                if used:
+                    upload = DocumentUploaded(
+                        workspace_id=self.source.workspace_id,
+                        document_id=document_id,
+                        object_key=object_key,
+                        filename=item.name,
+                        content_type=content_type,
+                        size=len(body),
+                        sha256=sha256,
+                        uploaded_by=self.source.created_by,
+                    )
+                    used = await self._register(transaction, repository, item, upload)
+        except RunStopped:
+            await self.collector.storage.delete([object_key])
+            raise
+        if not used:
+            await self.collector.storage.delete([object_key])
+
+    async def _register(
+        self, transaction: Transaction, repository: SourceRepository, item: Item, upload: DocumentUploaded
+    ) -> bool:
+        known = self.known.get(item.key)
+        if known is not None and known.document_id is not None:
+            before = await DocumentRepository(transaction.session).lock(upload.document_id)
+            if before is None:
+                await repository.count(self.run.run_id, "unchanged")
+                return False  # deleted a moment ago
+            # The name is what people see, and what they may have changed.
+            upload = upload.model_copy(update={"version": before.version + 1, "filename": before.filename})
+        document = await register_version(
+            transaction,
+            upload,
+            came_at=datetime.now(UTC),
+            keep_versions=self.collector.keep_versions,
+            source_id=self.source.source_id,
+            origin=item.origin,
+        )
+        assert document is not None, "the row is locked, or new"
+        transaction.emit(
+            DocumentCollected(
+                **upload.model_dump(
+                    include={"workspace_id", "document_id", "version", "filename", "content_type", "size", "sha256"}
+                ),
+                source_id=self.source.source_id,
+                run_id=self.run.run_id,
+                origin=item.origin,
+            )
+        )
+        await repository.count(self.run.run_id, "new" if upload.version == 1 else "changed")
+        return True
+
+    async def _tell_unchanged(self, *, when_due: bool = False) -> None:
+        """Items that cost nothing are written down many at a time."""
+        now = asyncio.get_running_loop().time()
+        if when_due and len(self.unchanged) < TOLD_ITEMS and now - self.told_at < TOLD_SECONDS:
+            return
+        unchanged, self.unchanged = self.unchanged, {}
+        self.told_at = now
+        async with self._item() as (_, repository):
+            done = await repository.note_unchanged(self.source.source_id, self.run.run_id, unchanged) if unchanged else 0
+            if done:
+                await repository.count(self.run.run_id, "unchanged", done)
+
+    @contextlib.asynccontextmanager
+    async def _item(self) -> AsyncIterator[tuple[Transaction, SourceRepository]]:
+        """A transaction of a run that is still wanted."""
+        async with self.collector.db.transaction(self.delivery.cause) as transaction:
+            repository = SourceRepository(transaction.session)
+            if not await repository.hold_running(self.run.run_id):
+                raise RunStopped("The source was paused or deleted, or the run came to its end elsewhere.")
+            yield transaction, repository
+
+
+async def _blocks(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 1 << 20):
+        yield body[start : start + (1 << 20)]
+
+
+def _name(item: Item, content_type: str, body: bytes) -> str:
+    """What people see: a page's own title, a file's own name."""
+    if content_type != HTML:
+        known = _SUFFIXES.get(content_type, "")
+        return item.name if PurePosixPath(item.name).suffix else item.name + known
+    head = body[:HEAD_BYTES]
+    lower = head.lower()
+    start = lower.find(b"<title")
+    end = lower.find(b"</title", start)
+    if start >= 0 and end > start:
+        title = head[start:end].partition(b">")[2].decode("utf-8", "replace")
+        if title.strip() and "\ufffd" not in title:
+            return name_of(unescape(title), ".html")
+    return name_of(item.name, ".html")
