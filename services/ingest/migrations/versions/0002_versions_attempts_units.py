@@ -120,9 +120,9 @@ CREATE TABLE renderings (
   number integer NOT NULL,
   width integer NOT NULL,
   height integer NOT NULL,
-  content_type text NOT NULL,
-  UNIQUE (document_id, version, number, width)
+  content_type text NOT NULL
 );
+CREATE INDEX renderings_of_document ON renderings (document_id, version);
 """
 
 DOWNGRADE = """

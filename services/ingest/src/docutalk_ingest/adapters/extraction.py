@@ -24,7 +24,7 @@ from docutalk_ingest.adapters.page_pictures import picture_of
 from docutalk_ingest.adapters.page_places import places_on_page
 from docutalk_ingest.adapters.parsers import html, image
 from docutalk_ingest.adapters.parsers.pdf import place_headings, save_unlocked
-from docutalk_ingest.adapters.parsers.pdf_pictures import visible_characters
+from docutalk_ingest.adapters.parsers.pdf_pictures import is_garbled, visible_characters
 from docutalk_ingest.adapters.parsers.reading import read_document
 from docutalk_ingest.domain import MAX_CHARACTERS, BatchPlan, ExtractionSummary, ParsedPage, ParseFailed, TooMuchText, UnitSpan
 
@@ -35,6 +35,8 @@ EXTRACTION_VERSION = 2
 """Goes up when the same file gives other text than before."""
 CLEARLY_MORE = 1.2
 """OCR replaces the text of a page when it sees this many times its characters."""
+MOST = 0.5
+"""As many do when what the page says is garbled."""
 _CHUNK_OVERHEAD = 160
 """Bytes that a chunk's ids and numbers take in a message."""
 _LAYOUTS = {kinds.MARKDOWN: Layout.MARKDOWN, kinds.PDF: Layout.WRAPPED, kinds.PLAIN: Layout.WRAPPED} | dict.fromkeys(
@@ -171,7 +173,8 @@ class _Result:
             return self.add(replace(page, readable=False))
         text, lines = page_of_lines(straightened(read["lines"], read["width"], read["height"]))
         self._ocr.append(self.page_count + 1)
-        if visible_characters(text) <= CLEARLY_MORE * visible_characters(page.text):
+        enough = MOST if is_garbled(page.text) else CLEARLY_MORE
+        if visible_characters(text) <= enough * visible_characters(page.text):
             return self.add(page)
         headings = place_headings([(unit.label, unit.level) for unit in page.units], text)
         return self.add(replace(page, text=text, units=headings), lines=lines)
@@ -213,7 +216,9 @@ class _Result:
                 f"No text was found in the {what}, also not in its picture. If there is some, upload a sharper or larger scan.",
             )
         if self.media_type == kinds.PDF:
-            return ParseFailed("no_text", "The PDF holds no text and no pictures: its pages are blank. Check the original.")
+            return ParseFailed(
+                "no_text", "The PDF holds no text, and no pictures that text could be read from. Check the original."
+            )
         return ParseFailed("no_text", "The file holds no text.")
 
 

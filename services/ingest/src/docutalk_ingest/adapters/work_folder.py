@@ -20,10 +20,14 @@ class WorkFolder:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or Path(tempfile.gettempdir())
 
+    async def make(self) -> Path:
+        """A new folder, for the maker to remove; after a `kill -9` the next start does."""
+        return Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"docutalk-ingest-{os.getpid()}-", dir=self.root))
+
     @contextlib.asynccontextmanager
     async def of_one_document(self) -> AsyncIterator[Path]:
         """An empty folder that is gone afterwards. The files may be large, so all of it happens in threads."""
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"docutalk-ingest-{os.getpid()}-", dir=self.root))
+        folder = await self.make()
         try:
             yield folder
         finally:
