@@ -12,8 +12,14 @@ from docutalk_common.messaging.broker import MessageBroker
 from docutalk_common.process import cancel_all
 from docutalk_common.storage import ObjectStorage
 
+from docutalk_ingest.adapters.addresses import EVERYWHERE, AddressBook, networks
 from docutalk_ingest.adapters.dispatcher import Dispatcher, Window, Windows
+from docutalk_ingest.adapters.fetcher import Fetcher, FetchLimits
 from docutalk_ingest.adapters.isolated_parser import IsolatedParser, Limits
+from docutalk_ingest.adapters.page_viewer import PageViewer
+from docutalk_ingest.adapters.schedules import Schedules
+from docutalk_ingest.adapters.sources.item import Reach
+from docutalk_ingest.adapters.sources.web_search import SearxngSearch
 from docutalk_ingest.adapters.work_folder import WorkFolder
 from docutalk_ingest.consumers.dead_letter_received import dead_letter_received
 from docutalk_ingest.consumers.embed_chunks_indexed import embed_chunks_indexed
@@ -22,6 +28,8 @@ from docutalk_ingest.consumers.gateway_document_uploaded import gateway_document
 from docutalk_ingest.consumers.ingest_document_deleted import ingest_document_deleted
 from docutalk_ingest.consumers.ingest_document_extract import ingest_document_extract
 from docutalk_ingest.consumers.ingest_document_pruned import ingest_document_pruned
+from docutalk_ingest.consumers.ingest_source_collect import ingest_source_collect
+from docutalk_ingest.consumers.ingest_source_due import ingest_source_due
 from docutalk_ingest.consumers.request_document_cancel import request_document_cancel
 from docutalk_ingest.consumers.request_document_change import request_document_change
 from docutalk_ingest.consumers.request_document_delete import request_document_delete
@@ -30,11 +38,23 @@ from docutalk_ingest.consumers.request_document_list import request_document_lis
 from docutalk_ingest.consumers.request_document_rename import request_document_rename
 from docutalk_ingest.consumers.request_document_retry import request_document_retry
 from docutalk_ingest.consumers.request_object_known import request_object_known
+from docutalk_ingest.consumers.request_page_boxes import request_page_boxes
 from docutalk_ingest.consumers.request_page_get import request_page_get
+from docutalk_ingest.consumers.request_page_render import request_page_render
 from docutalk_ingest.consumers.request_progress_get import request_progress_get
+from docutalk_ingest.consumers.request_source_change import request_source_change
+from docutalk_ingest.consumers.request_source_create import request_source_create
+from docutalk_ingest.consumers.request_source_delete import request_source_delete
+from docutalk_ingest.consumers.request_source_get import request_source_get
+from docutalk_ingest.consumers.request_source_list import request_source_list
+from docutalk_ingest.consumers.request_source_run import request_source_run
+from docutalk_ingest.consumers.request_source_runs import request_source_runs
+from docutalk_ingest.consumers.request_unit_list import request_unit_list
 from docutalk_ingest.consumers.request_version_list import request_version_list
 from docutalk_ingest.settings import IngestSettings
+from docutalk_ingest.use_cases.collect_source import SourceCollector
 from docutalk_ingest.use_cases.extract_document import DocumentExtractor
+from docutalk_ingest.use_cases.keep_sources import SourceKeeper
 
 
 def subscribe(
@@ -62,12 +82,54 @@ def subscribe(
     broker.answer("rpc.ingest.v1.page.get", request_page_get(db))
 
 
+def subscribe_views(broker: MessageBroker, db: Database, storage: ObjectStorage, viewer: PageViewer) -> None:
+    """What of it is about looking at pages."""
+    broker.answer("rpc.ingest.v1.page.boxes", request_page_boxes(db, viewer))
+    broker.answer("rpc.ingest.v1.page.render", request_page_render(db, storage, viewer))
+    broker.answer("rpc.ingest.v1.unit.list", request_unit_list(db))
+
+
+def subscribe_sources(
+    broker: MessageBroker, settings: IngestSettings, db: Database, collect: SourceCollector, keeper: SourceKeeper
+) -> None:
+    """What of it is about sources."""
+    shortest = settings.source_min_interval_seconds
+    broker.consume("ingest-source-due", ingest_source_due(keeper.wake))
+    broker.consume("ingest-source-collect", ingest_source_collect(collect))
+    broker.answer("rpc.ingest.v1.source.create", request_source_create(db, keeper.wake, shortest))
+    broker.answer("rpc.ingest.v1.source.list", request_source_list(db))
+    broker.answer("rpc.ingest.v1.source.get", request_source_get(db))
+    broker.answer("rpc.ingest.v1.source.change", request_source_change(db, keeper.wake, shortest))
+    broker.answer("rpc.ingest.v1.source.delete", request_source_delete(db, keeper.wake))
+    broker.answer("rpc.ingest.v1.source.run", request_source_run(db))
+    broker.answer("rpc.ingest.v1.source.runs", request_source_runs(db))
+
+
 def _windows(settings: IngestSettings) -> Windows:
     return Windows(
         documents=Window(settings.extract_slots, settings.extract_reserve),
         batches=Window(settings.index_window, settings.index_reserve),
         lost_after=timedelta(seconds=settings.lost_after_seconds),
     )
+
+
+@contextlib.asynccontextmanager
+async def _reach(settings: IngestSettings) -> AsyncIterator[Reach]:
+    """The web, as far as sources may go; and the search provider, which the operator names and which may stand inside."""
+    limits = FetchLimits(
+        body_bytes=settings.source_max_bytes,
+        total_seconds=settings.source_fetch_seconds,
+        pause_seconds=settings.source_pause_seconds,
+    )
+    web = Fetcher(limits, book=AddressBook(allow=networks(settings.source_allow_networks)))
+    inside = Fetcher(limits, book=AddressBook(allow=EVERYWHERE), obey_robots=False)
+    key = settings.search_api_key.get_secret_value() if settings.search_api_key else None
+    search = SearxngSearch(settings.search_url, key, inside) if settings.search_url else None
+    try:
+        yield Reach(web, search, settings.source_max_items)
+    finally:
+        await web.close()
+        await inside.close()
 
 
 @contextlib.asynccontextmanager
@@ -81,27 +143,35 @@ async def ingest(settings: IngestSettings, *, on_fatal: Callable[[str], None] | 
             cpu_seconds=settings.parser_cpu_seconds,
             wall_seconds=settings.parser_wall_seconds,
             file_bytes=settings.parser_file_bytes,
+            ocr_pages=settings.ocr_max_pages,
         ),
         overlap=settings.chunk_overlap,
     )
     work_folder = WorkFolder(settings.work_folder)
+    viewer = PageViewer(storage, parser, work_folder, cache_bytes=settings.view_cache_bytes)
     broker = MessageBroker(settings, service="ingest", db=db, dependencies={"storage": storage.ping}, on_fatal=on_fatal)
     subscribe(broker, settings, db, storage, DocumentExtractor(db, storage, parser, work_folder))
+    subscribe_views(broker, db, storage, viewer)
     dispatcher = Dispatcher(db, _windows(settings))
-    dispatching: asyncio.Task[None] | None = None
+    keeper = SourceKeeper(db, Schedules(lambda: broker.js))
+    running: list[asyncio.Task[None]] = []
     # Loading the parsers takes a second; the first document waits for it if need be, everything else does not.
     warming = asyncio.create_task(parser.start())
+    reaching = contextlib.AsyncExitStack()
     try:
+        reach = await reaching.enter_async_context(_reach(settings))
+        subscribe_sources(broker, settings, db, SourceCollector(db, storage, reach, settings.keep_versions), keeper)
         await work_folder.clear()
         await broker.start()
-        dispatching = asyncio.create_task(dispatcher.run(), name="dispatcher")
+        running += [asyncio.create_task(dispatcher.run(), name="dispatcher"), asyncio.create_task(keeper.run(), name="sources")]
         yield db
     finally:
-        if dispatching is not None:
-            await cancel_all([dispatching])
+        await cancel_all(running)
         await broker.stop()
+        await reaching.aclose()
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
+        await viewer.close()
         await parser.close()
         storage.close()
         await db.close()
