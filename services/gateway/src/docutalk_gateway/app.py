@@ -31,6 +31,7 @@ from docutalk_gateway.api import (
     search,
     sources,
     uploads,
+    viewer,
     workspaces,
 )
 from docutalk_gateway.api.context import Gateway
@@ -131,6 +132,7 @@ def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextMa
         documents.router,
         document_actions.router,
         document_events.router,
+        viewer.router,
         progress.router,
         sources.router,
         search.router,

@@ -433,6 +433,56 @@ class Page(BaseModel):
     text: str
 
 
+class Box(BaseModel):
+    """A rectangle, in points (of an image: pixels) from the upper left corner of the page as it is shown."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Boxes(BaseModel):
+    """A box for each line of the quote, on a page of `width` by `height` points. None where the quote cannot be placed."""
+
+    width: float
+    height: float
+    boxes: list[Box]
+
+    @classmethod
+    def of(cls, found: ingest.Boxes) -> Boxes:
+        """As ingest tells it."""
+        return cls.model_validate(found.model_dump())
+
+
+class Unit(BaseModel):
+    """A named stretch of a page: characters `start` to `end` of its text. `kind` is `heading` (with its `level` from 1), `table`,
+    `row`, `notes`, `record`, `header` or `attachment`; further kinds may come."""
+
+    ordinal: int
+    page: int
+    kind: str
+    label: str
+    level: int
+    start: int
+    end: int
+
+
+class Units(BaseModel):
+    """In order. `more`: ask again with `after` set to the last `ordinal`. `extractor` names what read the document, `text_hash`
+    is the SHA-256 of the text of all pages, joined by form feeds: both change when offsets may."""
+
+    items: list[Unit]
+    more: bool
+    extractor: str | None
+    text_hash: str | None
+
+    @classmethod
+    def of(cls, found: ingest.Units) -> Units:
+        """As ingest tells it."""
+        return cls.model_validate(found.model_dump())
+
+
 class Event(BaseModel):
     """A step in the life of a document, or of a source. `event` is `<entity>.<verb>`; `sequence` is its `Last-Event-ID`."""
 

@@ -30,7 +30,7 @@ from docutalk_ingest.adapters.isolated_parser import Extraction, IsolatedParser
 from docutalk_ingest.adapters.repository import Begun, DocumentRepository
 from docutalk_ingest.adapters.speed_repository import SpeedRepository
 from docutalk_ingest.adapters.work_folder import WorkFolder
-from docutalk_ingest.domain import Batch, ParseFailed, chunk_id
+from docutalk_ingest.domain import Batch, ExtractionSummary, ParseFailed, chunk_id
 from docutalk_ingest.use_cases.tell_progress import progress_of
 
 log = get_logger(__name__)
@@ -191,7 +191,7 @@ class DocumentExtractor:
             await repository.store_units(connection, document.document_id, document.version, extraction.pages())
         await repository.store_batches(connection, document, batches)
         summary = extraction.summary
-        code, reason = _about_unreadable(summary.unreadable)
+        code, reason = _about_unreadable(summary)
         stored = await repository.finish_extraction(
             document, summary, code=code, reason=reason, unlocked_key=unlocked_key, cause=transaction.cause
         )
@@ -249,8 +249,11 @@ async def _pieces(path: Path) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _about_unreadable(pages: list[int]) -> tuple[str | None, str | None]:
+def _about_unreadable(summary: ExtractionSummary) -> tuple[str | None, str | None]:
+    pages = summary.unreadable
     if not pages:
         return None, None
     some = ", ".join(str(page) for page in pages[:10]) + (", …" if len(pages) > 10 else "")
+    if summary.problem:
+        return "pages_unreadable", f"{summary.problem} Not read: {some}. The other pages can be searched."
     return "pages_unreadable", f"{len(pages)} damaged pages could not be read: {some}. The others can be searched."
