@@ -129,7 +129,7 @@ async def _main(arguments: argparse.Namespace) -> None:
     files = sorted((folder / "pdfs").glob("*.pdf"))
     questions = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
     report = Report([])
-    bare = await _bare(files) if not arguments.url else None
+    bare = await _bare(folder / "pdfs") if not arguments.url else None
     if bare:
         report.add("the same pages, extraction and embedding back to back, no services", f"{bare:.1f} s")
     async with _person(arguments) as person:
@@ -140,15 +140,16 @@ async def _main(arguments: argparse.Namespace) -> None:
         await _questions(person, questions, ids, report)
 
 
-async def _bare(files: list[Path]) -> float:
+async def _bare(folder: Path) -> float:
     """The baseline: a fresh process that parses, cuts and embeds each file, one after the other."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(Path(__file__).with_name("bare_pipeline.py")), *map(str, files), stdout=asyncio.subprocess.PIPE
+        sys.executable, str(Path(__file__).with_name("bare_pipeline.py")), str(folder), stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     if process.returncode:
         sys.exit("the baseline failed")
-    return float(output.decode().split()[-1])
+    row = json.loads(output)
+    return float(row["reading"] + row["embedding"])
 
 
 if __name__ == "__main__":
