@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 from httpx_sse import EventSource, SSEError
@@ -24,8 +26,13 @@ API = "/api/v1"
 # The server sends a keep-alive every 15 s on event streams.
 _STREAM_SILENCE_SECONDS = 60.0
 _RECONNECTS = 6
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_START_OF_ID = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 _TOO_MANY_REQUESTS = 429
 _LONGEST_WAIT_SECONDS = 30.0
+# A minute in all: a server that is started again is back within seconds.
+_UPLOAD_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_PASSING = frozenset({429, 502, 503, 504})
 
 
 class ClientError(Exception):
@@ -105,11 +112,36 @@ class Api:
         extra: dict[str, Any] = {} if timeout is None else {"timeout": httpx.Timeout(timeout, connect=5.0)}
         return _body(await self._send("POST", path, json=body, **extra))
 
+    async def patch(self, path: str, body: Json) -> Json:
+        """The JSON of a PATCH."""
+        return _body(await self._send("PATCH", path, json=body))
+
+    async def delete(self, path: str, **query: str | int | None) -> None:
+        """A DELETE."""
+        await self._send("DELETE", path, params={name: value for name, value in query.items() if value is not None})
+
     async def upload(self, path: str, filename: str, file: Any) -> Json:
-        """One file as a multipart form, read in pieces of 64 KiB while it is sent. `file` needs `read`, `seek` and `fileno`."""
+        """One file as a multipart form, read in pieces of 64 KiB while it is sent. `file` needs `read`, `seek` and `fileno`.
+
+        Sent again after a lost connection and when the server is busy or away for a moment. The key makes the server do it
+        once, also when its answer to the first try was lost.
+        """
+        key = str(uuid4())
+        for pause in (*_UPLOAD_PAUSES, None):
+            file.seek(0)
+            try:
+                return await self._upload_once(path, filename, file, key)
+            except (NotReachable, Refused) as error:
+                if pause is None or not _passes(error):
+                    raise
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    async def _upload_once(self, path: str, filename: str, file: Any, key: str) -> Json:
         # The server looks at the content; a guess from the name would only be noise.
         files = {"file": (filename, file, "application/octet-stream")}
-        return _body(await self._send("POST", path, files=files, timeout=httpx.Timeout(300.0, connect=5.0, pool=None)))
+        timeout = httpx.Timeout(300.0, connect=5.0, pool=None)
+        return _body(await self._send("POST", path, files=files, timeout=timeout, headers={"Idempotency-Key": key}))
 
     async def sign_in(self, email: str, password: str) -> Tokens:
         """Tokens for an e-mail address and a password."""
@@ -264,15 +296,29 @@ async def workspace_of(api: Api, name: str | None) -> str:
 
 async def document_of(api: Api, workspace: str, name: str) -> Json:
     """A document given by id, by the beginning of its id, or by its filename."""
-    with contextlib.suppress(Refused):
-        return await api.get(f"/workspaces/{workspace}/documents/{name}")
-    documents = [item async for item in every(api, f"/workspaces/{workspace}/documents")]
-    matches = [d for d in documents if d["filename"] == name] or [d for d in documents if d["id"].startswith(name.lower())]
+    path = f"/workspaces/{workspace}/documents"
+    if _ID.fullmatch(name):
+        with contextlib.suppress(Refused):
+            return await api.get(f"{path}/{name}")
+    matches = [item async for item in every(api, path, q=name[:200]) if item["filename"] == name]
+    if not matches and _START_OF_ID.fullmatch(name):
+        matches = [item async for item in every(api, path) if item["id"].startswith(name.lower())]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise ClientError(f"{name!r} may be any of {len(matches)} documents. Give the id: {', '.join(d['id'] for d in matches)}")
     raise ClientError(f"There is no document {name!r}. docutalk status lists them.")
+
+
+async def source_of(api: Api, workspace: str, name: str) -> Json:
+    """A source given by id, by the beginning of its id, or by its name."""
+    sources = [item async for item in every(api, f"/workspaces/{workspace}/sources")]
+    matches = [s for s in sources if s["name"] == name] or [s for s in sources if s["id"].startswith(name.lower())]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ClientError(f"{name!r} may be any of {len(matches)} sources. Give the id: {', '.join(s['id'] for s in matches)}")
+    raise ClientError(f"There is no source {name!r}. docutalk sources list shows them.")
 
 
 async def every(api: Api, path: str, **query: str | int | None) -> AsyncIterator[Json]:
@@ -286,6 +332,13 @@ async def every(api: Api, path: str, **query: str | int | None) -> AsyncIterator
         if not answer["items"] or seen >= answer["total"]:
             return
         page += 1
+
+
+def _passes(error: NotReachable | Refused) -> bool:
+    """Whether another try may succeed."""
+    if isinstance(error, NotReachable):
+        return True
+    return error.status in _PASSING or str(error.problem.get("type", "")).endswith(":idempotency_key_in_use")
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:

@@ -10,6 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from docutalk_cli.client import Api, ClientError, Json, NotReachable
 
 FINAL = frozenset({"ready", "failed", "cancelled"})
+_ENDS = frozenset({f"document.{status}" for status in FINAL} | {"document.deleted"})
+# More bars than this nobody follows; of so many documents only the end is looked at.
+_WATCHED = 8
+_LOOKS_A_SECOND = 10
 # A big document reports every batch; more than four looks a second nobody can see.
 _SHORTEST_SECONDS = 0.25
 # An event may be lost with a connection; without a stream this is all there is.
@@ -47,8 +51,11 @@ class Follower:
                 del self._moved[document]
                 return found
             await asyncio.sleep(_SHORTEST_SECONDS)
+            # Of a thousand documents each one is looked at less often.
+            patience = max(_LIVE_SECONDS if self._live else _POLL_SECONDS, len(self._moved) / _LOOKS_A_SECOND)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(moved.wait(), _LIVE_SECONDS if self._live else _POLL_SECONDS)
+                async with asyncio.timeout(patience):
+                    await moved.wait()
 
     async def _listen(self) -> None:
         path = f"/workspaces/{self._workspace}/events/stream"
@@ -57,10 +64,21 @@ class Follower:
             with contextlib.suppress(ClientError):
                 async for event in self._api.follow(path):
                     self._live = True
+                    if event.name not in _ENDS and len(self._moved) > _WATCHED:
+                        continue
                     if (moved := self._moved.get(str(event.data.get("document_id")))) is not None:
                         moved.set()
             self._live = False
             await asyncio.sleep(_POLL_SECONDS)
+
+
+async def workspace_progress(api: Api, workspace: str, on_change: Callable[[Json], None]) -> None:
+    """Calls `on_change` with the progress of the whole workspace, until cancelled; never for a server that does not tell it."""
+    while True:
+        with contextlib.suppress(ClientError):
+            async for event in api.follow(f"/workspaces/{workspace}/progress/stream"):
+                on_change(event.data)
+        await asyncio.sleep(_LIVE_SECONDS)
 
 
 async def patiently(api: Api, follower: Follower, document: str, on_change: Callable[[Json], None]) -> Json:

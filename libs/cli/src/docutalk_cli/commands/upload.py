@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import glob
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from docutalk_cli.client import Api, ClientError, Json, NotReachable, NotSignedIn
-from docutalk_cli.follow import Follower, patiently
+from docutalk_cli.client import Api, ClientError, Json, NotReachable, NotSignedIn, document_of
+from docutalk_cli.follow import Follower, patiently, workspace_progress
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
-from docutalk_cli.output import Exit, Output, count
+from docutalk_cli.output import Exit, Output, count, duration
+from docutalk_cli.paths import Found, NothingThere, find_files, summary
 
 _BAR_WIDTH = 24
+# On a terminal more lines than this are only counted; what failed is listed in the end.
+_LINES = 30
+_BAD = ("failed", "cancelled")
 
 
 def upload(
-    files: Annotated[list[str], typer.Argument(help="Files, patterns such as 'reports/*.pdf', and with --recursive folders.")],
+    files: Annotated[list[str], typer.Argument(metavar="PATHS...", help="Files, folders, patterns such as 'reports/*.pdf'.")],
     *,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Take every file below a folder.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", hidden=True, help="Folders are always taken whole.")] = False,
+    version_of: Annotated[
+        str | None, typer.Option("--version-of", metavar="DOCUMENT", help="The file is a new version of this document.")
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once the files are accepted.")] = False,
     parallel: Annotated[int, typer.Option(min=1, max=32, help="How many files are sent at once.")] = 4,
     workspace: Workspace = None,
@@ -37,97 +44,113 @@ def upload(
 ) -> None:
     """Upload files and wait until they can be searched. Exit code 1 when any of them fails.
 
-    Repeating an upload is safe: bytes that the workspace has already are not stored again.
+    Folders are taken with everything below them but hidden files. Repeating an upload is safe and goes on where it stopped:
+    bytes that the workspace has already are not stored again.
     """
     output = Output(as_json=as_json)
-    paths = list(_paths(files, recursive=recursive))
+    found = _found(files)
+    if version_of is not None and len(found.files) != 1:
+        raise typer.BadParameter("a new version is one file", param_hint="--version-of")
 
     async def work() -> Exit:
+        if found.skipped and not as_json:
+            output.note(f"Skipped: {summary(found.skipped)}.")
+        began = time.monotonic()
         async with in_workspace(url, home, workspace) as (api, workspace_id):
+            target = f"/workspaces/{workspace_id}/documents"
+            if version_of is not None:
+                target += f"/{(await document_of(api, workspace_id, version_of))['id']}/versions"
+            board = Board(output, len(found.files))
+            sending = _Sending(api, workspace_id, target, board, slots=asyncio.Semaphore(parallel))
             try:
-                with _Board(output, len(paths)) as board:
-                    results = await _upload_all(api, workspace_id, paths, board, parallel=parallel, wait=not no_wait)
-            except asyncio.CancelledError:
-                output.note("Interrupted. Files that were sent whole go on being processed: docutalk status")
+                with board:
+                    results = await sending.all(found.files, wait=not no_wait)
+            except (asyncio.CancelledError, NotReachable, NotSignedIn) as error:
+                _interrupted(output, board, len(found.files), by_hand=isinstance(error, asyncio.CancelledError))
                 raise
         if as_json:
-            output.json({"documents": results})
-        failed = sum("error" in result or result["status"] in ("failed", "cancelled") for result in results)
-        if failed and len(paths) > 1 and not as_json:
-            output.note(f"{failed} of {len(paths)} failed.")
-        return Exit.FAILED if failed else Exit.OK
+            skipped = [{"path": str(path), "reason": reason} for path, reason in found.skipped]
+            output.json({"documents": results, "skipped": skipped})
+        else:
+            board.close(results, time.monotonic() - began)
+        return Exit.FAILED if any(is_bad(result) for result in results) else Exit.OK
 
     run(output, work)
 
 
-def _paths(patterns: list[str], *, recursive: bool) -> Iterator[Path]:
-    """The files that are meant, each once. Raises `typer.BadParameter` for what is not there, before anything is sent."""
-    seen: set[Path] = set()
-    for pattern in patterns:
-        if Path(pattern).exists():
-            found = [Path(pattern)]
-        else:
-            # A pattern means files: folders that it happens to match are left out, unless folders are wanted.
-            matching = (Path(name) for name in sorted(glob.glob(pattern, recursive=True)))
-            found = [path for path in matching if recursive or path.is_file()]
-        if not found:
-            raise typer.BadParameter(f"there is no file {pattern}", param_hint="FILES")
-        for path in found:
-            for file in _files(path, recursive=recursive):
-                if (key := file.resolve()) not in seen:
-                    seen.add(key)
-                    yield file
-
-
-def _files(path: Path, *, recursive: bool) -> Iterator[Path]:
-    if not path.is_dir():
-        yield path
-        return
-    if not recursive:
-        raise typer.BadParameter(f"{path} is a folder; --recursive takes the files in it", param_hint="FILES")
-    below = [file for file in sorted(path.rglob("*")) if file.is_file() and not _is_hidden(file.relative_to(path))]
-    if not below:
-        raise typer.BadParameter(f"there are no files in {path}", param_hint="FILES")
-    yield from below
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-async def _upload_all(api: Api, workspace: str, paths: list[Path], board: _Board, *, parallel: int, wait: bool) -> list[Json]:
-    """Results in the order of the files: the document with `seconds`, or `{filename, error}`."""
-    slots = asyncio.Semaphore(parallel)
-    async with contextlib.AsyncExitStack() as stack:
-        follower = await stack.enter_async_context(Follower(api, workspace).listening()) if wait else None
-        return await asyncio.gather(*(_upload_one(api, workspace, path, board, slots=slots, follower=follower) for path in paths))
-
-
-async def _upload_one(
-    api: Api, workspace: str, path: Path, board: _Board, *, slots: asyncio.Semaphore, follower: Follower | None
-) -> Json:
-    row: _Row | None = None
+def _found(patterns: list[str]) -> Found:
     try:
-        async with slots:
-            began = time.monotonic()
-            with path.open("rb") as file:
-                row = board.add(path.name, os.fstat(file.fileno()).st_size)
-                answer = await api.upload(f"/workspaces/{workspace}/documents", path.name, _Counted(file, row.sent))
-        document: Json = dict(answer["documents"][0])
-        if follower is not None:
-            duplicate = document.get("duplicate_of")
-            document = await patiently(api, follower, document["id"], row.moved)
-            document |= {"duplicate_of": duplicate}
-        document |= {"path": str(path), "seconds": round(time.monotonic() - began, 2)}
-    except OSError as error:
-        document = {"path": str(path), "filename": path.name, "error": f"it cannot be read: {error.strerror}"}
-    except (NotReachable, NotSignedIn):
-        # The same would happen to every other file.
-        raise
-    except ClientError as error:
-        document = {"path": str(path), "filename": path.name, "error": str(error)}
-    board.finish(row, document)
-    return document
+        found = find_files(patterns)
+    except NothingThere as error:
+        raise typer.BadParameter(str(error), param_hint="PATHS") from None
+    if not found.files:
+        raise typer.BadParameter(f"nothing to upload: {summary(found.skipped)}", param_hint="PATHS")
+    return found
+
+
+def _interrupted(output: Output, board: Board, files: int, *, by_hand: bool) -> None:
+    what = "Interrupted" if by_hand else "Stopped"
+    if not board.sent:
+        output.note(f"{what}. Nothing was sent.")
+        return
+    sent = "Everything was sent" if board.sent == files else f"{board.sent:,} of {count(files, 'file')} were sent"
+    rest = "" if board.sent == files else " The same command again sends the rest."
+    output.note(f"{what}. {sent}, and the server goes on with it: docutalk status lists it, docutalk events follows it.{rest}")
+
+
+def is_bad(result: Json) -> bool:
+    """Whether a file was refused or its document did not become ready."""
+    return "error" in result or result["status"] in _BAD
+
+
+class _Sending:
+    """The files of one command on their way."""
+
+    def __init__(self, api: Api, workspace: str, target: str, board: Board, *, slots: asyncio.Semaphore) -> None:
+        self._api = api
+        self._workspace = workspace
+        self._target = target
+        self._board = board
+        self._slots = slots
+
+    async def all(self, paths: list[Path], *, wait: bool) -> list[Json]:
+        """Results in the order of the files: the document with `path` and `seconds`, or `{path, filename, error}`."""
+        async with contextlib.AsyncExitStack() as stack:
+            follower = await stack.enter_async_context(Follower(self._api, self._workspace).listening()) if wait else None
+            if wait and len(paths) > 1:
+                whole = asyncio.create_task(workspace_progress(self._api, self._workspace, self._board.whole))
+                stack.callback(whole.cancel)
+            tasks = [asyncio.ensure_future(self._one(path, follower)) for path in paths]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _one(self, path: Path, follower: Follower | None) -> Json:
+        row: Row | None = None
+        try:
+            async with self._slots:
+                began = time.monotonic()
+                with path.open("rb") as file:
+                    row = self._board.add(path.name, os.fstat(file.fileno()).st_size)
+                    answer = await self._api.upload(self._target, path.name, _Counted(file, row.sent))
+                self._board.sent += 1
+            document: Json = dict(answer["documents"][0]) if "documents" in answer else answer
+            said = {"duplicate_of": document.get("duplicate_of"), "unchanged": document.get("unchanged", False)}
+            if follower is not None:
+                document = await patiently(self._api, follower, document["id"], row.moved)
+            document = document | said | {"path": str(path), "seconds": round(time.monotonic() - began, 2)}
+        except OSError as error:
+            document = {"path": str(path), "filename": path.name, "error": f"it cannot be read: {error.strerror}"}
+        except (NotReachable, NotSignedIn):
+            # The same would happen to every other file.
+            raise
+        except ClientError as error:
+            document = {"path": str(path), "filename": path.name, "error": str(error)}
+        self._board.finish(row, document)
+        return document
 
 
 class _Counted:
@@ -160,12 +183,11 @@ class _Counted:
 
 
 @dataclass
-class _Row:
+class Row:
     """One file's bar."""
 
     progress: Progress
     task: TaskID
-    name: str
     size: int
 
     def sent(self, position: int) -> None:
@@ -176,22 +198,39 @@ class _Row:
     def moved(self, document: Json) -> None:
         """The document is somewhere else. Those that wait in the queue show no bar: many files would fill the screen."""
         status, done = document["status"], document["progress"]
-        what = {"queued": "waiting", "extracting": "reading"}.get(status, status)
+        what = str({"queued": "waiting", "extracting": "reading"}.get(status, status))
         if done["chunks_total"]:
             what = f"{done['chunks_done']:,}/{done['chunks_total']:,} passages"
         elif done["pages_total"]:
-            what = count(done["pages_total"], "page")
+            what = f"{done['pages_done']:,}/{count(done['pages_total'], 'page')}"
+        if done.get("eta_seconds"):
+            what += f", about {duration(done['eta_seconds'])}"
         self.progress.update(self.task, completed=done["percent"], total=100, what=what, visible=status != "queued")
 
 
-class _Board:
-    """What a person sees while files are sent and worked on: bars for what moves, a line for what is done."""
+class _Bars(Progress):
+    """Bars with a line of text above them."""
+
+    headline: Text = Text()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The line, and then the bars."""
+        if self.headline:
+            yield self.headline
+        yield from super().get_renderables()
+
+
+class Board:
+    """What a person sees while files are sent and worked on: counts of all, bars for what moves, a line for what is done."""
 
     def __init__(self, output: Output, files: int) -> None:
+        self.sent = 0
         self._output = output
         self._files = files
-        self._done = 0
-        self._progress = Progress(
+        self._results: list[Json] = []
+        self._workspace: Json = {}
+        self._quiet = output.as_json or (output.interactive and files > _LINES)
+        self._bars = _Bars(
             TextColumn("{task.fields[name]}", style="bold", markup=False),
             BarColumn(bar_width=_BAR_WIDTH),
             TextColumn("{task.fields[what]}", style="dim", markup=False),
@@ -199,52 +238,95 @@ class _Board:
             transient=True,
             disable=not output.interactive,
         )
-        self._total = self._progress.add_task("", name="all", what="", total=files, visible=files > 1)
 
-    def __enter__(self) -> _Board:
-        self._progress.start()
+    def __enter__(self) -> Board:
+        self._bars.start()
         self._count()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._bars.stop()
 
-    def add(self, name: str, size: int) -> _Row:
+    def add(self, name: str, size: int) -> Row:
         """A bar for a file."""
-        task = self._progress.add_task("", name=_shortened(name, self._output.out.width // 2), what="sending", total=max(size, 1))
-        return _Row(self._progress, task, name, size)
+        shown = _shortened(name, self._output.out.width // 2)
+        return Row(self._bars, self._bars.add_task("", name=shown, what="sending", total=max(size, 1)), size)
 
-    def finish(self, row: _Row | None, result: Json) -> None:
-        """The file's bar becomes a line."""
+    def finish(self, row: Row | None, result: Json) -> None:
+        """The file's bar becomes a line, what went wrong only in the end."""
         if row is not None:
-            self._progress.remove_task(row.task)
-        self._done += 1
+            self._bars.remove_task(row.task)
+        self._results.append(result)
         self._count()
-        if not self._output.as_json:
-            self._output.line(_summary(result))
+        if not self._quiet and not is_bad(result):
+            self._output.line(outcome(result))
+
+    def whole(self, progress: Json) -> None:
+        """How far the workspace is, others' documents included."""
+        self._workspace = progress
+        self._count()
+
+    def close(self, results: list[Json], seconds: float) -> None:
+        """What went wrong, and the sum of it all."""
+        bad = [result for result in results if is_bad(result)]
+        for result in bad:
+            self._output.line(outcome(result))
+        if len(results) > 1:
+            ready = [result for result in results if result.get("status") == "ready"]
+            parts = [f"{len(ready):,} of {count(len(results), 'file')} ready"]
+            if on_its_way := len(results) - len(ready) - len(bad):
+                parts = [f"{on_its_way:,} of {count(len(results), 'file')} accepted", *(parts if ready else [])]
+            if again := sum(bool(result.get("duplicate_of")) for result in results):
+                parts.append(f"{again:,} already here")
+            if bad:
+                parts.append(f"{len(bad):,} failed")
+            self._output.note(f"{', '.join(parts)}; {self._contents(ready)}{duration(seconds)}")
+
+    def _contents(self, ready: list[Json]) -> str:
+        if not ready:
+            return ""
+        pages, passages = (sum(result[name] or 0 for result in ready) for name in ("page_count", "chunk_count"))
+        return f"{count(pages, 'page')}, {count(passages, 'passage')} in "
 
     def _count(self) -> None:
-        self._progress.update(
-            self._total,
-            completed=self._done,
-            what=f"{self._done} of {self._files} files done",
-        )
+        if self._files == 1:
+            return
+        bad = sum(is_bad(result) for result in self._results)
+        parts = [f"{len(self._results) - bad:,} of {self._files:,} ready"]
+        if bad:
+            parts.append(f"{bad:,} failed")
+        if working := self.sent - len(self._results):
+            parts.append(f"{max(working, 0):,} in progress")
+        for noun, done, total in (("pages", "pages_done", "page_count"), ("passages", "chunks_done", "chunk_count")):
+            past = sum(result.get(total) or 0 for result in self._results)
+            if whole := past + self._workspace.get(total, 0):
+                parts.append(f"{past + self._workspace.get(done, 0):,}/{whole:,} {noun}")
+        if (eta := self._workspace.get("eta_seconds")) is not None and self.sent == self._files:
+            parts.append(f"about {duration(eta)} left")
+        self._bars.headline = Text(" · ".join(parts), style="dim")
+        self._bars.refresh()
 
 
-def _summary(result: Json) -> Text:
+def outcome(result: Json) -> Text:
+    """One line for what became of a file."""
     name = result["filename"]
     if "error" in result:
         return Text.assemble(("✗ ", "red"), (name, "bold"), f": {result['error']}")
     parts: list[str] = []
     if result.get("duplicate_of"):
         parts.append("already here")
+    if result.get("unchanged"):
+        parts.append(f"nothing new, this is version {result['version']} already")
+    elif result.get("version", 1) > 1 and not result.get("duplicate_of"):
+        parts.append(f"version {result['version']}")
     if result["status"] == "ready":
         parts += [count(result["page_count"] or 0, "page"), count(result["chunk_count"] or 0, "passage")]
         if not result["chunk_count"]:
             parts.append("no text was found in it")
-        parts.append(f"{result['seconds']:.1f} s")
+        if "seconds" in result:
+            parts.append(f"{result['seconds']:.1f} s")
         return Text.assemble(("✓ ", "green"), (name, "bold"), f": {', '.join(parts)}")
-    if result["status"] in ("failed", "cancelled"):
+    if result["status"] in _BAD:
         parts.append(result.get("reason") or result["status"])
         return Text.assemble(("✗ ", "red"), (name, "bold"), f": {', '.join(parts)}")
     parts += [f"accepted ({result['status']})", result["id"]]
