@@ -227,9 +227,9 @@ class TestOther:
         assert "not supported yet" in error.reason
         assert ".docx" in error.reason
 
-    def test_protected_office_file_is_encrypted(self, tmp_path: Path) -> None:
+    def test_broken_container_of_a_protected_file_is_damaged(self, tmp_path: Path) -> None:
         data = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600) + "EncryptedPackage".encode("utf-16-le") + bytes(100)
-        assert failure(tmp_path, data, "a.docx").code == "encrypted"
+        assert failure(tmp_path, data, "a.docx").code == "damaged"
 
     def test_bytes_of_no_kind_are_unsupported(self, tmp_path: Path) -> None:
         assert failure(tmp_path, bytes(range(256)), "a.txt").code == "unsupported_type"

@@ -62,12 +62,13 @@ def read_docx(source: Path | BinaryIO, password: str | None = None) -> ParsedDoc
         walker = _Walker(out, Paragraphs.of(*(_part(package, relations, kind) for kind in ("styles", "numbering"))))
         walker.walk(package.xml(body))
         out.end_headings()
+        readable = True
         for kind, part in _following(relations):
-            _write_part(package, kind, part, walker)
+            readable = _write_part(package, kind, part, walker) and readable
         text, units = out.finish()
         if not text.strip():
             raise ParseFailed("no_text", "The Word document holds no text. Text in its pictures cannot be read yet.")
-        page = ParsedPage("1", text, kind="text", units=units)
+        page = ParsedPage("1", text, readable=readable, kind="text", units=units)
         return ParsedDocument(iter([page]), 1, package.metadata())
 
 
@@ -88,12 +89,16 @@ def _following(relations: list[Relation]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((order[index], target) for index, target in found))
 
 
-def _write_part(package: Package, kind: str, part: str, walker: _Walker) -> None:
+def _write_part(package: Package, kind: str, part: str, walker: _Walker) -> bool:
+    """False when the part is damaged: the rest of the document is still worth reading."""
+    try:
+        root = package.xml(part)
+    except ParseFailed:
+        return False
     out = walker.out
     out.begin_line()
     out.write("\n")
     start = out.length
-    root = package.xml(part)
     if kind == "chart":
         write_chart(root, out)
     elif kind == "diagramData":
@@ -103,6 +108,7 @@ def _write_part(package: Package, kind: str, part: str, walker: _Walker) -> None
     unit = _FOLLOWING[kind]
     if unit is not None:
         out.unit(*unit, start)
+    return True
 
 
 class _Walker:

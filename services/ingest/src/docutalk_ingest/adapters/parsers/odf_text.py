@@ -99,6 +99,7 @@ class OdfText:
         return " ".join((text or value(cell, "value")).split())
 
     def _paragraph(self, element: etree._Element, name: str) -> None:
+        self.out.begin_line()
         start = self.out.length
         self._inline(element)
         if name == "h":

@@ -69,15 +69,26 @@ def read_pptx(source: Path | BinaryIO, password: str | None = None) -> ParsedDoc
 
 
 def _pages(deck: _Deck) -> Iterator[ParsedPage]:
+    failure: ParseFailed | None = None
+    readable = 0
     with deck.package:
         for number, name in enumerate(deck.slides, start=1):
             out = OfficeText()
-            _write_slide(deck, name, out)
-            if number == len(deck.slides):
-                for handout in deck.handouts:
-                    _write_repeated(deck, handout, out, placeholders=True)
+            damaged = None
+            try:
+                _write_slide(deck, name, out)
+                if number == len(deck.slides):
+                    for handout in deck.handouts:
+                        _write_repeated(deck, handout, out, placeholders=True)
+            except ParseFailed as error:
+                if error.code != "damaged":
+                    raise
+                failure = damaged = error
             text, units = out.finish()
-            yield ParsedPage(str(number), text, kind="slide", units=units)
+            readable += damaged is None or bool(text)
+            yield ParsedPage(str(number), text, readable=damaged is None, kind="slide", units=units)
+    if failure is not None and not readable:
+        raise failure
 
 
 def _write_slide(deck: _Deck, name: str, out: OfficeText) -> None:

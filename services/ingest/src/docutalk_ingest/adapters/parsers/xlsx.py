@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import olefile
 from docutalk_common.contracts.ingest import DocumentMetadata
-from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError
+from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
 from docutalk_ingest.adapters.parsers.drawing import shown_number, write_body, write_graphic
 from docutalk_ingest.adapters.parsers.office_text import OfficeText
@@ -100,28 +100,36 @@ def _document(
 
 
 def _pages(workbook: CalamineWorkbook, package: Package | None, parts: dict[str, str]) -> Iterator[ParsedPage]:
+    failure: ParseFailed | None = None
+    readable = 0
     for index, name in enumerate(workbook.sheet_names):
         out = OfficeText()
+        damaged = None
         try:
-            sheet = workbook.get_sheet_by_index(index)
-            _write_rows(sheet, name, out)
-        except BaseException as error:
-            failure = _failure(error)
-            if not isinstance(failure, ParseFailed) or len(workbook.sheet_names) == 1 or isinstance(error, ParseFailed):
-                raise failure from error
-            yield ParsedPage(name, "", readable=False, kind="sheet")
-            continue
-        if package is not None and name in parts:
-            _write_objects(package, parts[name], out)
+            _write_rows(workbook, index, name, out)
+            if package is not None and name in parts:
+                _write_objects(package, parts[name], out)
+        except ParseFailed as error:
+            if error.code != "damaged":
+                raise
+            failure = damaged = error
         text, units = out.finish()
-        yield ParsedPage(name, text, kind="sheet", units=units)
+        readable += damaged is None or bool(text)
+        yield ParsedPage(name, text, readable=damaged is None, kind="sheet", units=units)
+    if failure is not None and not readable:
+        raise failure
 
 
-def _write_rows(sheet: CalamineSheet, name: str, out: OfficeText) -> None:
+def _write_rows(workbook: CalamineWorkbook, index: int, name: str, out: OfficeText) -> None:
+    try:
+        sheet = workbook.get_sheet_by_index(index)
+        rows = sheet.iter_rows()
+    except BaseException as error:
+        raise _failure(error) from error
     if sheet.start is None or sheet.end is None:
         return
     start = out.length
-    for row in sheet.iter_rows():
+    for row in rows:
         out.row(map(_shown, row))
     out.unit("table", sheet_range(name, sheet.start, sheet.end), start)
 
