@@ -13,7 +13,7 @@ from docutalk_common.process import cancel_all
 from docutalk_common.storage import ObjectStorage
 
 from docutalk_ingest.adapters.addresses import EVERYWHERE, AddressBook, networks
-from docutalk_ingest.adapters.dispatcher import Dispatcher, Window, Windows
+from docutalk_ingest.adapters.dispatcher import Dispatcher
 from docutalk_ingest.adapters.fetcher import Fetcher, FetchLimits
 from docutalk_ingest.adapters.isolated_parser import IsolatedParser, Limits
 from docutalk_ingest.adapters.page_viewer import PageViewer
@@ -51,6 +51,7 @@ from docutalk_ingest.consumers.request_source_run import request_source_run
 from docutalk_ingest.consumers.request_source_runs import request_source_runs
 from docutalk_ingest.consumers.request_unit_list import request_unit_list
 from docutalk_ingest.consumers.request_version_list import request_version_list
+from docutalk_ingest.domain import Window, Windows
 from docutalk_ingest.settings import IngestSettings
 from docutalk_ingest.use_cases.collect_source import SourceCollector
 from docutalk_ingest.use_cases.extract_document import DocumentExtractor
@@ -62,7 +63,7 @@ def subscribe(
 ) -> None:
     """Everything that ingest takes."""
     slots = settings.extract_slots
-    broker.consume("ingest-document-uploaded", gateway_document_uploaded(settings.keep_versions))
+    broker.consume("ingest-document-uploaded", gateway_document_uploaded(_windows(settings).documents, settings.keep_versions))
     broker.consume("ingest-document-extract", ingest_document_extract(extract))
     broker.consume("ingest-chunks-indexed", embed_chunks_indexed)
     broker.consume("ingest-document-indexed", embed_document_indexed)
@@ -148,11 +149,12 @@ async def ingest(settings: IngestSettings, *, on_fatal: Callable[[str], None] | 
         overlap=settings.chunk_overlap,
     )
     work_folder = WorkFolder(settings.work_folder)
+    windows = _windows(settings)
     viewer = PageViewer(storage, parser, work_folder, cache_bytes=settings.view_cache_bytes)
     broker = MessageBroker(settings, service="ingest", db=db, dependencies={"storage": storage.ping}, on_fatal=on_fatal)
-    subscribe(broker, settings, db, storage, DocumentExtractor(db, storage, parser, work_folder))
+    subscribe(broker, settings, db, storage, DocumentExtractor(db, storage, parser, work_folder, windows.batches))
     subscribe_views(broker, db, storage, viewer)
-    dispatcher = Dispatcher(db, _windows(settings))
+    dispatcher = Dispatcher(db, windows)
     keeper = SourceKeeper(db, Schedules(lambda: broker.js))
     running: list[asyncio.Task[None]] = []
     # Loading the parsers takes a second; the first document waits for it if need be, everything else does not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID, uuid5
 
 from docutalk_common.contracts.ingest import DocumentMetadata, DocumentStatus
@@ -124,6 +125,28 @@ class ExtractionSummary:
     text_hash: str = ""
     problem: str = ""
     """Why scanned pages among the unreadable ones could not be read, for the person who uploaded the file."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """How much may be in flight: `size` of anybody's, and `reserve` more for workspaces that have nothing in flight."""
+
+    size: int
+    reserve: int
+
+    def has_room(self, in_flight: int, mine: int) -> bool:
+        """Whether one more of a workspace may go, of which `mine` are in flight already."""
+        return in_flight < self.size or (mine == 0 and in_flight < self.size + self.reserve)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Those of the documents that are read and of the batches that are embedded, and after how long what was handed out
+    counts as lost."""
+
+    documents: Window = Window(2, 2)
+    batches: Window = Window(6, 10)
+    lost_after: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Hands out waiting work so that every workspace gets its turn: documents to be read, and batches of chunks to be embedded.
 
 A work queue is first come, first served: 10,000 files of one workspace in it would delay everybody's next file by hours. So work
-waits in PostgreSQL, only little of it is in the queues at any time, and whose turn is next is decided when there is room.
+waits in PostgreSQL, only little of it is in the queues at any time, and whose turn is next is decided when there is room. Where
+nobody waits and there is room, there is nothing to decide: what comes then goes at once, in the transaction that brings it, which
+spares a single file the way through here (some 10 ms).
 
 One dispatcher of an installation works at a time, under an advisory lock; others wait to take over. If two should ever work at
 once, because a lost connection freed the lock, both hand out a little too much, and nothing twice.
@@ -13,8 +15,6 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -24,28 +24,12 @@ from docutalk_common.errors import DependencyUnavailable
 
 from docutalk_ingest.adapters.repository import DISPATCH_CHANNEL, DocumentRepository
 from docutalk_ingest.adapters.waiting_lines import SETTINGS, Head, Line, WaitingLines
+from docutalk_ingest.domain import Window, Windows
 
 log = telemetry.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 RECOVER_EVERY_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Window:
-    """How much may be in flight: `size` of anybody's, and `reserve` more for workspaces that have nothing in flight."""
-
-    size: int
-    reserve: int
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Both lines' windows, and after how long what was handed out counts as lost."""
-
-    documents: Window = Window(2, 2)
-    batches: Window = Window(6, 10)
-    lost_after: timedelta = timedelta(hours=1)
 
 
 def next_turns(heads: Sequence[Head], in_flight: Mapping[UUID, int], turns: Mapping[UUID, int], window: Window) -> list[Head]:
@@ -57,7 +41,7 @@ def next_turns(heads: Sequence[Head], in_flight: Mapping[UUID, int], turns: Mapp
     order = sorted(heads, key=lambda head: (in_flight.get(head.workspace_id, 0), turns.get(head.workspace_id, 0), head.queued_at))
     for head in order:
         mine = in_flight.get(head.workspace_id, 0)
-        if total >= window.size and not (mine == 0 and total < window.size + window.reserve):
+        if not window.has_room(total, mine):
             break
         if chosen and mine > in_flight.get(chosen[0].workspace_id, 0):
             break  # those before it may have more to come, and are in flight with as little

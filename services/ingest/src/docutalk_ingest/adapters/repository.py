@@ -34,19 +34,35 @@ from docutalk_common.contracts.ingest import (
 from docutalk_common.db import Cause
 from docutalk_common.telemetry import current_traceparent
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, delete, func, literal, or_, select, text, union, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    union,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_ingest.adapters.tables import batches, documents, pages, renderings, units, versions
-from docutalk_ingest.domain import RETRIABLE, UNFINISHED, UNREAD, Batch, ExtractedPage, ExtractionSummary, freeze
+from docutalk_ingest.domain import RETRIABLE, UNFINISHED, UNREAD, Batch, ExtractedPage, ExtractionSummary, Window, freeze
 
 PROGRESS_INTERVAL = timedelta(seconds=1)
 DISPATCH_CHANNEL = "ingest_dispatch"
 """Notified in every transaction that adds work to hand out, or makes room for more."""
 
 _SHOWN = [documents.c[name] for name in Document.model_fields if name in documents.c]
-_CHUNKS = TypeAdapter(list[Chunk])
+CHUNKS = TypeAdapter(list[Chunk])
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,66 @@ def _cause(cause: Cause | None) -> dict[str, str | None]:
     }
 
 
+def _columns_of(upload: DocumentUploaded, cause: Cause | None) -> dict[str, Any]:
+    """A document's row when a version of it begins, but for its key and who made it."""
+    return {
+        "workspace_id": upload.workspace_id,
+        "version": upload.version,
+        "attempt": 1,
+        "filename": upload.filename,
+        "content_type": upload.content_type,
+        "size": upload.size,
+        "sha256": upload.sha256,
+        "object_key": upload.object_key,
+        "status": DocumentStatus.QUEUED,
+        "code": None,
+        "reason": None,
+        "page_count": None,
+        "pages_done": 0,
+        "chunk_count": None,
+        "chunks_done": 0,
+        "batch_count": None,
+        "metadata": {},
+        "extractor": None,
+        "text_hash": None,
+        "source_id": None,
+        "origin": None,
+        "password": None,
+        "unlocked_key": None,
+        "released_at": None,
+        "cause": _cause(cause),
+    }
+
+
+def _version_of(upload: DocumentUploaded, came_at: datetime) -> dict[str, Any]:
+    """A version's row when it begins."""
+    return {
+        "document_id": upload.document_id,
+        "version": upload.version,
+        "filename": upload.filename,
+        "content_type": upload.content_type,
+        "size": upload.size,
+        "sha256": upload.sha256,
+        "object_key": upload.object_key,
+        "created_by": upload.uploaded_by,
+        "created_at": came_at,
+    }
+
+
+@dataclass(frozen=True)
+class NewUpload:
+    """The rows of a document's first version."""
+
+    document: dict[str, Any]
+    version: dict[str, Any]
+
+    @classmethod
+    def of(cls, upload: DocumentUploaded, came_at: datetime, cause: Cause) -> NewUpload:
+        """To be called where the upload is handled: the row keeps the trace that is at hand here."""
+        about = {"document_id": upload.document_id, "created_by": upload.uploaded_by, "created_at": came_at}
+        return cls(_columns_of(upload, cause) | about, _version_of(upload, came_at))
+
+
 def _cause_of(stored: dict[str, str | None]) -> tuple[Cause, str | None]:
     correlation, causation = stored.get("correlation_id"), stored.get("causation_id")
     if correlation is None:
@@ -155,6 +231,24 @@ class DocumentRepository:
         """Lets the dispatcher look at once when this transaction is committed."""
         await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": DISPATCH_CHANNEL})
 
+    async def room_for_documents(self, workspace_id: UUID, window: Window) -> bool:
+        """Whether a document of this workspace can go at once: there is room, and nobody waits for it."""
+        waiting = and_(
+            documents.c.status == DocumentStatus.QUEUED, documents.c.released_at.is_(None), documents.c.deleted_at.is_(None)
+        )
+        released = and_(documents.c.released_at.is_not(None), documents.c.status.in_(UNREAD), documents.c.deleted_at.is_(None))
+        row = (await self._session.execute(_room(documents, waiting, released, workspace_id))).one()
+        return not row.waiting and window.has_room(row.total, row.mine)
+
+    async def room_for_batches(self, workspace_id: UUID, window: Window) -> tuple[int, bool]:
+        """How many batches of this workspace can go at once, nobody waiting for the room; and whether it has none in flight."""
+        waiting = and_(batches.c.released_at.is_(None), ~batches.c.held)
+        released = and_(batches.c.released_at.is_not(None), ~batches.c.held)
+        row = (await self._session.execute(_room(batches, waiting, released, workspace_id))).one()
+        if row.waiting or not window.has_room(row.total, row.mine):
+            return 0, False
+        return max(1, window.size - row.total), row.mine == 0
+
     # --- coming in
 
     async def register(
@@ -168,37 +262,20 @@ class DocumentRepository:
         source_id: UUID | None = None,
         origin: str | None = None,
         cause: Cause | None = None,
+        released: bool = False,
     ) -> Document | None:
         """A new document, or a new version of one. None when this or a later version, or its deletion, is known already.
 
-        Pages of earlier versions stay, and are served until the new one is ready; their waiting batches go.
+        Pages of earlier versions stay, and are served until the new one is ready; their waiting batches go. `released`: its
+        extraction is ordered by the caller; otherwise the dispatcher will do it.
         """
-        values = {
-            "workspace_id": upload.workspace_id,
-            "version": upload.version,
-            "attempt": 1,
-            "filename": upload.filename,
-            "content_type": upload.content_type,
-            "size": upload.size,
-            "sha256": upload.sha256,
-            "object_key": upload.object_key,
+        values = _columns_of(upload, cause) | {
             "status": status,
             "code": code,
             "reason": reason,
-            "page_count": None,
-            "pages_done": 0,
-            "chunk_count": None,
-            "chunks_done": 0,
-            "batch_count": None,
-            "metadata": {},
-            "extractor": None,
-            "text_hash": None,
             "source_id": source_id,
             "origin": origin,
-            "password": None,
-            "unlocked_key": None,
-            "released_at": None,
-            "cause": _cause(cause),
+            "released_at": func.now() if released else None,
         }
         statement = (
             insert(documents)
@@ -217,18 +294,26 @@ class DocumentRepository:
         row = (await self._session.execute(statement)).mappings().one_or_none()
         if row is None:
             return None
-        version = {name: values[name] for name in ("version", "filename", "content_type", "size", "sha256", "object_key")} | {
-            "document_id": upload.document_id,
-            "created_by": upload.uploaded_by,
-            "created_at": uploaded_at,
-        }
-        await self._session.execute(insert(versions).values(**version).on_conflict_do_nothing())
+        await self._session.execute(insert(versions).values(_version_of(upload, uploaded_at)).on_conflict_do_nothing())
         if upload.version > 1:
             await self._session.execute(
                 delete(batches).where(batches.c.document_id == upload.document_id, batches.c.version < upload.version)
             )
         await self.wake_dispatcher()
         return Document.model_validate(dict(row))
+
+    async def register_new(self, uploads: Sequence[NewUpload]) -> list[Document]:
+        """Registers first versions together, in two statements; those that are known already are left out."""
+        added = await self._session.execute(
+            insert(documents).on_conflict_do_nothing().returning(*_SHOWN), [upload.document for upload in uploads]
+        )
+        registered = [Document.model_validate(dict(row)) for row in added.mappings()]
+        known = {document.document_id for document in registered}
+        new = [upload.version for upload in uploads if upload.document["document_id"] in known]
+        if new:
+            await self._session.execute(insert(versions).on_conflict_do_nothing(), new)
+            await self.wake_dispatcher()
+        return registered
 
     async def lock(self, document_id: UUID) -> Document | None:
         """The document, unless it is deleted; no other transaction changes it until this one ends."""
@@ -348,16 +433,28 @@ class DocumentRepository:
         columns = ["document_id", "version", "ordinal", "page", "kind", "label", "level", "start_offset", "end_offset"]
         await connection.copy_records_to_table("units", columns=columns, records=records())
 
-    async def store_batches(self, connection: asyncpg.Connection, document: Document, made: Sequence[Batch]) -> None:
-        """Replaces the batches of this version that wait for embed, by binary COPY."""
+    async def store_batches(
+        self, connection: asyncpg.Connection, document: Document, made: Sequence[Batch], *, released: int = 0
+    ) -> None:
+        """Replaces the batches of this version that embed has not stored, by binary COPY. The first `released` of them are
+        handed out by the caller, the others wait."""
+        now = await self._session.scalar(select(func.now())) if released else None
         which = and_(batches.c.document_id == document.document_id, batches.c.version == document.version)
         await self._session.execute(delete(batches).where(which))
         await connection.copy_records_to_table(
             "batches",
-            columns=["document_id", "version", "batch", "workspace_id", "chunk_count", "chunks"],
+            columns=["document_id", "version", "batch", "workspace_id", "chunk_count", "chunks", "released_at"],
             records=[
-                (document.document_id, document.version, batch.number, document.workspace_id, batch.chunk_count, batch.chunks)
-                for batch in made
+                (
+                    document.document_id,
+                    document.version,
+                    batch.number,
+                    document.workspace_id,
+                    batch.chunk_count,
+                    batch.chunks,
+                    now if place < released else None,
+                )
+                for place, batch in enumerate(made)
             ],
         )
 
@@ -434,14 +531,8 @@ class DocumentRepository:
             )
             .values(released_at=func.now())
             .returning(
-                documents.c.workspace_id,
-                documents.c.attempt,
-                documents.c.filename,
-                documents.c.content_type,
-                documents.c.metadata,
-                documents.c.created_at,
+                *_SHOWN,
                 documents.c.batch_count,
-                documents.c.chunk_count,
                 documents.c.cause,
                 cast(batches.c.chunks, Text).label("chunks"),
             )
@@ -451,20 +542,8 @@ class DocumentRepository:
             # Of a document that does not wait for it: it would come up again and again.
             await self._session.execute(delete(batches).where(which, batches.c.released_at.is_(None), ~batches.c.held))
             return None
-        work = (IndexChunksExpress if express else IndexChunks)(
-            workspace_id=row.workspace_id,
-            document_id=document_id,
-            version=version,
-            attempt=row.attempt,
-            language=row.metadata.get("language"),
-            title=row.metadata.get("title"),
-            filename=row.filename,
-            content_type=row.content_type,
-            document_created_at=row.created_at,
-            batch=batch,
-            batch_count=row.batch_count,
-            chunk_count=row.chunk_count,
-            chunks=_CHUNKS.validate_json(row.chunks),
+        work = index_work(
+            Document.model_validate(dict(row._mapping)), row.batch_count, batch, CHUNKS.validate_json(row.chunks), express=express
         )
         return WaitingWork(work, *_cause_of(row.cause))
 
@@ -786,6 +865,37 @@ class DocumentRepository:
             },
         )
         return [Page.model_validate(dict(row)) for row in rows.mappings()]
+
+
+def index_work(
+    document: Document, batch_count: int, batch: int, chunks: list[Chunk], *, express: bool
+) -> IndexChunks | IndexChunksExpress:
+    """A batch of a document whose chunks are cut, as work for embed."""
+    return (IndexChunksExpress if express else IndexChunks)(
+        workspace_id=document.workspace_id,
+        document_id=document.document_id,
+        version=document.version,
+        attempt=document.attempt,
+        language=document.metadata.language,
+        title=document.metadata.title,
+        filename=document.filename,
+        content_type=document.content_type,
+        document_created_at=document.created_at,
+        batch=batch,
+        batch_count=batch_count,
+        chunk_count=document.chunk_count or 0,
+        chunks=chunks,
+    )
+
+
+def _room(
+    table: Table, waiting: ColumnElement[bool], released: ColumnElement[bool], workspace_id: UUID
+) -> Select[tuple[bool, int, int]]:
+    mine = func.count().filter(table.c.workspace_id == workspace_id)
+    in_flight = select(func.count().label("total"), mine.label("mine")).select_from(table).where(released).subquery()
+    return select(
+        select(literal(1)).select_from(table).where(waiting).exists().label("waiting"), in_flight.c.total, in_flight.c.mine
+    )
 
 
 def _matching(

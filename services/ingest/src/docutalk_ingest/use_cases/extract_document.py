@@ -27,10 +27,10 @@ from docutalk_common.storage import MIB, ObjectStorage
 from docutalk_common.telemetry import get_logger
 
 from docutalk_ingest.adapters.isolated_parser import Extraction, IsolatedParser
-from docutalk_ingest.adapters.repository import Begun, DocumentRepository
+from docutalk_ingest.adapters.repository import CHUNKS, Begun, DocumentRepository, index_work
 from docutalk_ingest.adapters.speed_repository import SpeedRepository
 from docutalk_ingest.adapters.work_folder import WorkFolder
-from docutalk_ingest.domain import Batch, ExtractionSummary, ParseFailed, chunk_id
+from docutalk_ingest.domain import Batch, ExtractionSummary, ParseFailed, Window, Windows, chunk_id
 from docutalk_ingest.use_cases.tell_progress import progress_of
 
 log = get_logger(__name__)
@@ -52,6 +52,8 @@ class DocumentExtractor:
     storage: ObjectStorage
     parser: IsolatedParser
     work_folder: WorkFolder
+    window: Window = Windows().batches
+    """Of the batches that are handed out to embed."""
 
     async def __call__(self, work: ExtractDocument, delivery: Delivery) -> None:
         """Stores pages and batches, or marks the document failed. What is deleted, cancelled or done already is left alone,
@@ -189,7 +191,8 @@ class DocumentExtractor:
         await repository.store_pages(connection, document.document_id, document.version, extraction.pages())
         if has_units:
             await repository.store_units(connection, document.document_id, document.version, extraction.pages())
-        await repository.store_batches(connection, document, batches)
+        room, alone = await repository.room_for_batches(document.workspace_id, self.window) if batches else (0, False)
+        await repository.store_batches(connection, document, batches, released=room)
         summary = extraction.summary
         code, reason = _about_unreadable(summary)
         stored = await repository.finish_extraction(
@@ -201,6 +204,10 @@ class DocumentExtractor:
         transaction.emit(DocumentChunked(**about, chunk_count=summary.chunk_count, batch_count=summary.batch_count))
         if batches:
             transaction.emit(progress_of(stored))
+            for place, batch in enumerate(batches[:room]):
+                chunks = CHUNKS.validate_json(batch.chunks)
+                express = alone and place == 0
+                transaction.emit(index_work(stored, summary.batch_count, batch.number, chunks, express=express))
         else:
             transaction.emit(DocumentReady(**about, page_count=summary.page_count, chunk_count=0))
         return True
