@@ -14,7 +14,9 @@ from docutalk_cli.output import Exit, Output
 
 _STYLES = {"document.ready": "green", "document.failed": "red", "document.deleted": "yellow"}
 # Said by the event's own columns.
-_LEFT_OUT = frozenset({"document_id", "version", "uploaded_by", "deleted_by", "auto_classify", "sha256", "code"})
+_LEFT_OUT = frozenset(
+    {"document_id", "source_id", "run_id", "version", "uploaded_by", "deleted_by", "auto_classify", "sha256", "code"}
+)
 
 
 def events(
@@ -61,6 +63,6 @@ def _show(output: Output, event: Json, *, with_document: bool = False) -> None:
         (f"{event['event']:<20}", _STYLES.get(event["event"], "cyan")),
     )
     if with_document:
-        text.append(f" {event['document_id']}", style="dim")
+        text.append(f" {event['document_id'] or event.get('source_id') or ''}", style="dim")
     text.append("".join(f" {name}={value}" for name, value in fields.items()))
     output.line(text)

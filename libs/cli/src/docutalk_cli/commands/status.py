@@ -9,7 +9,7 @@ from rich.text import Text
 
 from docutalk_cli.client import Json, document_of, every
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
-from docutalk_cli.output import Exit, Output, status_text
+from docutalk_cli.output import Exit, Output, duration, status_text
 
 _COLUMNS = ("status", "document", "pages", "passages", "size", "id")
 _NUMERIC = ("pages", "passages", "size")
@@ -56,8 +56,13 @@ def _row(document: Json) -> list[str | Text]:
     if document.get("reason"):
         name.append(f": {document['reason']}", style="red")
     state = status_text(document["status"])
+    done = document["progress"]
     if document["status"] in ("extracting", "chunking", "embedding"):
-        state.append(f" {document['progress']['percent']} %")
+        state.append(f" {done['percent']} %")
+    if done.get("queue_position"):
+        state.append(f" no. {done['queue_position']:,}")
+    if done.get("eta_seconds") and document["status"] not in ("ready", "failed", "cancelled"):
+        state.append(f", about {duration(done['eta_seconds'])}", style="dim")
     return [
         state,
         name,
