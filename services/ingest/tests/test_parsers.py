@@ -217,9 +217,9 @@ class TestOther:
         assert failure(tmp_path, b"", "a.pdf").code == "empty"
 
     def test_image_named_pdf_is_named_as_what_it_is(self, tmp_path: Path) -> None:
-        error = failure(tmp_path, b"\xff\xd8\xff\xe0" + b"\0" * 64, "scan.pdf")
+        error = failure(tmp_path, b"\0\0\0\x18ftypheic" + b"\0" * 64, "scan.pdf")
         assert error.code == "unsupported_type"
-        assert "named .pdf but is an image (JPEG)" in error.reason
+        assert "named .pdf but is an image (HEIC)" in error.reason
 
     def test_old_word_document_says_what_to_do(self, tmp_path: Path) -> None:
         error = failure(tmp_path, bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600), "a.doc")

@@ -20,6 +20,9 @@ from docutalk_ingest.domain import ParsedDocument, ParseFailed, freeze
 _KEEP = 0.5
 """Under this share of what can be content, the extraction lost some of it: take everything instead. On 62 articles (F1 .967
 without this rule) it rescues one that was cut off and costs one, F1 .962; counting menus and comments as content cost nine."""
+_SHORT_PAGE = 500
+_KEEP_SHORT = 0.9
+"""Of content with fewer letters than `_SHORT_PAGE`: a short page is no article with much around it."""
 _INVISIBLE = "script, style, noscript, template, svg, head, iframe, object, [hidden], [aria-hidden=true]"
 # What surrounds the content of a page, by its element or by the names that sites give it; the body itself may have such a name.
 _AROUND = ", ".join(
@@ -62,7 +65,8 @@ def read_html(path: Path, password: str | None = None) -> ParsedDocument:
     tree = LexborHTMLParser(markup)
     lines = visible_lines(tree)
     headings = [line for line in lines if line.level]
-    if article.strip() and _letters(article) >= _KEEP * _content(tree):
+    content = _content(tree)
+    if article.strip() and _letters(article) >= (_KEEP if content >= _SHORT_PAGE else _KEEP_SHORT) * content:
         lines = _with_headings(_BLANK_LINES.sub("\n\n", freeze(article)).strip().split("\n"), headings)
     page = PageText()
     add_lines(page, lines)

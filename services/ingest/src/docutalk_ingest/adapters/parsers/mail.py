@@ -128,19 +128,17 @@ class _Writer:
 
     def _attachment(self, part: Message, depth: int) -> None:
         self._attachments += 1
-        name = label_of(_decoded(part.get_filename())) or (
-            "attached mail" if part.get_content_maintype() == "message" else "attachment"
-        )
+        name = label_of(_decoded(part.get_filename()))
+        inner = _inner_mail(part, name)
+        name = name or (label_of(_header(inner, "Subject")) if inner else "") or "without a name"
         start = self._page.length
         self._page.add(f"Attachment: {name}\n")
         if self._attachments > _MAX_ATTACHMENTS:
             self._page.add("(not read: too many attachments)\n")
-        else:
-            inner = _inner_mail(part, name)
-            if inner is None:
-                self._file(part, name)
-            elif depth < _MAX_DEPTH:
-                self.write(inner, depth + 1)
+        elif inner is None:
+            self._file(part, name)
+        elif depth < _MAX_DEPTH:
+            self.write(inner, depth + 1)
         self._page.unit("attachment", name, start)
         self._page.add("\n")
 

@@ -41,7 +41,8 @@ class PageText:
     def page(self, label: str = "1", kind: str = "text") -> ParsedPage:
         """The page, without the white space at its end."""
         text = "".join(self._parts).rstrip()
-        return ParsedPage(label, text, kind=kind, units=finish_units(self._units, len(text)))
+        units = [_trimmed(text, unit) for unit in finish_units(self._units, len(text))]
+        return ParsedPage(label, text, kind=kind, units=units)
 
 
 def finish_units(units: list[UnitSpan], end: int) -> list[UnitSpan]:
@@ -65,6 +66,14 @@ def finish_units(units: list[UnitSpan], end: int) -> list[UnitSpan]:
     for index in open_headings:
         kept[index] = replace(kept[index], end=end)
     return sorted(kept, key=lambda unit: (unit.start, -unit.end))
+
+
+def _trimmed(text: str, unit: UnitSpan) -> UnitSpan:
+    """The unit without the white space at its end."""
+    end = unit.end
+    while end > unit.start and text[end - 1].isspace():
+        end -= 1
+    return replace(unit, end=end)
 
 
 def label_of(text: str) -> str:

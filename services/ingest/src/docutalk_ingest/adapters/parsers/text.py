@@ -19,6 +19,17 @@ from docutalk_ingest.domain import MAX_CHARACTERS, ParsedDocument, ParsedPage, P
 _SAMPLE_BYTES = 256 * 1024
 _BYTES_PER_CHARACTER = 4
 _MOSTLY_UTF8 = 0.9
+# What browsers take these names for: files use more than the old standards hold.
+_SUPERSETS = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+}
 _LABEL_SOURCE = 1_000
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(?=[^\s#])")
@@ -118,8 +129,8 @@ def _encoding(sample: bytes, declared: Callable[[bytes], str | None]) -> str:
     encoding = text_encoding(sample)
     if encoding:
         return encoding
-    name = declared(sample)
-    if name and _is_known(name):
+    name = _known(declared(sample))
+    if name:
         return name
     if _is_mostly_utf8(sample):
         return "utf-8"
@@ -132,14 +143,18 @@ def _is_mostly_utf8(sample: bytes) -> bool:
     text = sample.decode("utf-8", "replace")
     stray = text.count("\ufffd")
     found = sum(character > "\x7f" for character in text) - stray
-    return found > 0 and found >= _MOSTLY_UTF8 * (found + stray)
+    return stray == 0 or found >= _MOSTLY_UTF8 * (found + stray)
 
 
-def _is_known(encoding: str) -> bool:
+def _known(encoding: str | None) -> str | None:
+    """The codec of a declared encoding. Not UTF-16 and UTF-32: bytes that are these were recognised before."""
     try:
-        return codecs.lookup(encoding)._is_text_encoding
+        codec = codecs.lookup(encoding or "")
     except LookupError:
-        return False
+        return None
+    if not codec._is_text_encoding or codec.name.startswith(("utf-16", "utf-32")):
+        return None
+    return _SUPERSETS.get(codec.name, codec.name)
 
 
 def _stray_byte(error: UnicodeError) -> tuple[str, int]:
