@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from docutalk_common.contracts.dead_letters import DeadLetter
-from docutalk_common.contracts.embed import ChunksIndexed, DocumentIndexed
 from docutalk_common.contracts.envelope import Envelope
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.contracts.ingest import (
@@ -20,7 +19,6 @@ from docutalk_common.contracts.ingest import (
     DocumentStatus,
     GetDocument,
     GetPages,
-    IndexChunks,
     ListDocuments,
     PageRef,
     Pages,
@@ -29,15 +27,14 @@ from docutalk_common.db import Database
 from docutalk_common.errors import NotFound, RequestFailed
 from docutalk_common.messaging import event_log
 from docutalk_common.messaging.requests import RequestClient
-from docutalk_common.messaging.streams import EVENTS, WORK, durable
+from docutalk_common.messaging.streams import EVENTS, durable
 from docutalk_common.process import wait_until
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_local.testing import Backend, TestStack
 
+from .journey import SECONDS, complete, indexed, send, settled, status_is, timeline, work_for_embed
 from .world import TEXT, docx, embedding, look, paragraph, pdf, registered, running, store, uploaded
-
-SECONDS = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -58,64 +55,6 @@ async def wire(stack: TestStack, db: Database) -> AsyncIterator[Wire]:
 @pytest.fixture
 def requests(wire: Wire) -> RequestClient:
     return RequestClient(lambda: wire.nc)
-
-
-async def status_is(db: Database, upload: DocumentUploaded, *wanted: DocumentStatus) -> Document:
-    """The document, once it has one of these states."""
-
-    async def reached() -> bool:
-        found = await look(db, upload)
-        return found is not None and found.status in wanted
-
-    await wait_until(reached, seconds=SECONDS, what=f"{upload.filename} becomes {' or '.join(wanted)}")
-    found = await look(db, upload)
-    assert found is not None
-    return found
-
-
-async def timeline(wire: Wire, upload: DocumentUploaded) -> list[str]:
-    """The types of the document's events, in the order of the log."""
-    items = await event_log.read(wire.nc, EVENTS, f"evt.*.*.document.*.*.{upload.document_id}")
-    return [Envelope.model_validate_json(item.data).type for item in items]
-
-
-async def work_for_embed(wire: Wire, upload: DocumentUploaded) -> list[IndexChunks]:
-    """The batches that wait for embed."""
-    info = await wire.js.stream_info(WORK)
-    found = []
-    for sequence in range(info.state.first_seq, info.state.last_seq + 1):
-        message = await wire.js.get_msg(WORK, sequence)
-        if message.subject is not None and message.subject.startswith("work.embed."):
-            batch = IndexChunks.model_validate(Envelope.model_validate_json(message.data or b"").data)
-            found += [batch] if batch.document_id == upload.document_id else []
-    return found
-
-
-async def send(wire: Wire, storage: ObjectStorage, data: bytes, filename: str) -> DocumentUploaded:
-    """An upload, as the gateway leaves it."""
-    upload = uploaded(data=data, filename=filename)
-    await store(storage, upload, data)
-    await wire.send(envelope_for(upload))
-    return upload
-
-
-def indexed(upload: DocumentUploaded, done: int, of: int) -> ChunksIndexed:
-    return ChunksIndexed(
-        workspace_id=upload.workspace_id, document_id=upload.document_id, version=upload.version, chunks_done=done, chunk_count=of
-    )
-
-
-def complete(upload: DocumentUploaded, count: int) -> DocumentIndexed:
-    return DocumentIndexed(
-        workspace_id=upload.workspace_id, document_id=upload.document_id, version=upload.version, chunk_count=count
-    )
-
-
-async def settled(wire: Wire, name: str) -> None:
-    async def nothing_left() -> bool:
-        return await wire.settled(durable(name))
-
-    await wait_until(nothing_left, seconds=SECONDS, what=f"{name} has nothing left to do")
 
 
 async def test_upload_becomes_pages_and_work_and_is_ready_when_embed_has_stored_it(

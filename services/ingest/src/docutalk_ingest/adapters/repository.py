@@ -299,7 +299,8 @@ class DocumentRepository:
             await self._session.execute(
                 delete(batches).where(batches.c.document_id == upload.document_id, batches.c.version < upload.version)
             )
-        await self.wake_dispatcher()
+        if not released:
+            await self.wake_dispatcher()
         return Document.model_validate(dict(row))
 
     async def register_new(self, uploads: Sequence[NewUpload]) -> list[Document]:

@@ -18,7 +18,7 @@ Line = Literal["documents", "batches"]
 SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_generic_plan"}
 """Of the connection, beside its search path."""
 
-_HEADS: dict[Line, str] = {
+HEADS: dict[Line, str] = {
     # The first of each workspace, jumping from workspace to workspace: 10,000 documents behind it are not looked at.
     "documents": """
         WITH RECURSIVE head AS (
@@ -47,7 +47,7 @@ _HEADS: dict[Line, str] = {
         SELECT workspace_id, queued_at, document_id, version, batch FROM head
         """,
 }
-_IN_FLIGHT: dict[Line, str] = {
+IN_FLIGHT: dict[Line, str] = {
     "documents": """
         SELECT workspace_id, count(*) FROM documents
         WHERE released_at IS NOT NULL AND status IN ('queued', 'extracting', 'chunking') AND deleted_at IS NULL
@@ -90,11 +90,11 @@ class WaitingLines:
 
     async def heads(self, line: Line) -> list[Head]:
         """The first of each workspace that waits."""
-        return [Head(*row) for row in await self._connection.fetch(_HEADS[line])]
+        return [Head(*row) for row in await self._connection.fetch(HEADS[line])]
 
     async def in_flight(self, line: Line) -> dict[UUID, int]:
         """How much is handed out and not done, by workspace."""
-        return {row[0]: row[1] for row in await self._connection.fetch(_IN_FLIGHT[line])}
+        return {row[0]: row[1] for row in await self._connection.fetch(IN_FLIGHT[line])}
 
     async def recover(self, after: timedelta) -> int:
         """Puts back into line what was handed out so long ago that it must have been lost. Done twice, it does no harm."""
