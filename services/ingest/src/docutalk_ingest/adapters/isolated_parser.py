@@ -19,8 +19,8 @@ from docutalk_common.errors import TransientError
 from docutalk_common.telemetry import get_logger
 
 from docutalk_ingest.adapters.extraction import OCR_FILE, PAGES_FILE, UNLOCKED_FILE
-from docutalk_ingest.adapters.ocr import OcrLimits, OcrReader
-from docutalk_ingest.adapters.parser_host import OUTCOME_FILE
+from docutalk_ingest.adapters.ocr import OcrReader
+from docutalk_ingest.adapters.parser_host import OUTCOME_FILE, inherited
 from docutalk_ingest.domain import ExtractedPage, ExtractionSummary, ParseFailed, UnitSpan
 
 log = get_logger(__name__)
@@ -30,7 +30,6 @@ Progress = Callable[[int, int | None], None]
 _TARGET = "docutalk_ingest.adapters.extraction:Extractor"
 # The module's name is kept out of the command line: by `docutalk_<name>` there a service's own process is recognised.
 _START = "import importlib, os; importlib.import_module(os.environ['PARSER_HOST']).main()"
-_INHERITED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP}
 _READ_BYTES = 1 << 20
 
@@ -107,25 +106,21 @@ class IsolatedParser:
         self,
         *,
         limits: Limits = Limits(),
-        ocr_limits: OcrLimits | None = None,
+        ocr: OcrReader | None = None,
         overlap: int = 0,
         target: str = _TARGET,
         environment: dict[str, str] | None = None,
     ) -> None:
         self._limits = limits
         self._environment = {
-            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            **inherited(),
             **(environment or {}),
             "PARSER_HOST": "docutalk_ingest.adapters.parser_host",
             "PARSER_PARENT": str(os.getpid()),
             "PARSER_TARGET": target,
             "PARSER_OPTIONS": json.dumps({"overlap": overlap}),
-            # The libraries' own threads would only compete with the other documents.
-            "TOKENIZERS_PARALLELISM": "false",
-            "OMP_NUM_THREADS": "1",
         }
-        inherited = {name: self._environment[name] for name in (*_INHERITED, "OMP_NUM_THREADS") if name in self._environment}
-        self._ocr = OcrReader(ocr_limits or OcrLimits(), inherited)
+        self._ocr = ocr or OcrReader()
         self._host: asyncio.subprocess.Process | None = None
         self._listener: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()

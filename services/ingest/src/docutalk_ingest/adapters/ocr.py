@@ -15,10 +15,13 @@ from typing import Any
 from docutalk_common.errors import TransientError
 from docutalk_common.telemetry import get_logger
 
+from docutalk_ingest.adapters.parser_host import inherited
+
 log = get_logger(__name__)
 
 # The module's name is kept out of the command line: by `docutalk_<name>` there a service's own process is recognised.
 _START = "import importlib, os; importlib.import_module(os.environ['OCR_WORKER']).main()"
+_WORKER = "docutalk_ingest.adapters.ocr_worker"
 _ANSWER_BYTES = 16 << 20
 
 
@@ -40,11 +43,14 @@ class OcrLimits:
 class OcrReader:
     """One process, started with the first page; pages of several documents take turns."""
 
-    def __init__(self, limits: OcrLimits, environment: dict[str, str]) -> None:
-        self._limits = limits
+    def __init__(
+        self, limits: OcrLimits | None = None, *, worker: str = _WORKER, environment: dict[str, str] | None = None
+    ) -> None:
+        self._limits = limits = limits or OcrLimits()
         self._environment = {
-            **environment,
-            "OCR_WORKER": "docutalk_ingest.adapters.ocr_worker",
+            **inherited(),
+            **(environment or {}),
+            "OCR_WORKER": worker,
             "OCR_PARENT": str(os.getpid()),
             "OCR_LIMITS": json.dumps({"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds}),
         }

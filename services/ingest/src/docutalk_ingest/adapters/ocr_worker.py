@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,16 @@ _DETECTOR = "PP-OCRv6_det_small.onnx"
 _RECOGNISER = "PP-OCRv6_rec_small.onnx"
 
 
+Read = Callable[[Path, int], dict[str, Any]]
+
+
 def main() -> None:
     """Serves until standard input ends. Environment: `OCR_PARENT` (pid), `OCR_LIMITS` (JSON: `memory_bytes`, `cpu_seconds`)."""
+    serve(_Recogniser)
+
+
+def serve(load: Callable[[], Read]) -> None:
+    """Answers with what the loaded reader makes of a page. Loading may look at files, reading has no way out of this process."""
     die_with_parent(int(os.environ["OCR_PARENT"]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides when this ends
     leave_network()
@@ -46,14 +55,16 @@ def main() -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(kind, (limit, limit))
-    recognise = _Recogniser()
+        ceiling = resource.getrlimit(kind)[1]
+        bound = limit if ceiling == resource.RLIM_INFINITY else min(limit, ceiling)
+        resource.setrlimit(kind, (bound, bound))
+    read = load()
     sys.addaudithook(forbid)
     _send(answers, {"ready": True})
     for line in sys.stdin:
         request = json.loads(line)
         _allow(limits["cpu_seconds"])
-        _send(answers, _read(recognise, Path(request["path"]), request["number"]))
+        _send(answers, _answer(read, Path(request["path"]), request["number"]))
 
 
 def _allow(seconds: int) -> None:
@@ -70,10 +81,9 @@ def _send(descriptor: int, answer: dict[str, Any]) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _read(recognise: _Recogniser, path: Path, number: int) -> dict[str, Any]:
+def _answer(read: Read, path: Path, number: int) -> dict[str, Any]:
     try:
-        picture = picture_of(path, number, long_side=LONG_SIDE)
-        answer: dict[str, Any] = {"lines": recognise(picture), "width": picture.width, "height": picture.height}
+        answer = read(path, number)
     except ParseFailed as error:
         answer = {"problem": "the picture is too large" if error.code == "image_too_large" else _DAMAGED}
     except MemoryError:
@@ -112,10 +122,14 @@ class _Recogniser:
         # The models are loaded with the first picture that shows a word.
         first = Image.new("RGB", (320, 96), "white")
         ImageDraw.Draw(first).text((20, 20), "ready", fill="black", font_size=40)
-        self(first)
+        self._see(first)
 
-    def __call__(self, picture: Image.Image) -> list[list[Any]]:
-        """The lines that are seen: text, and x and y of the corners, from the upper left one round."""
+    def __call__(self, path: Path, number: int) -> dict[str, Any]:
+        """The lines that are seen on a page: text, and x and y of the corners, from the upper left one round."""
+        picture = picture_of(path, number, long_side=LONG_SIDE)
+        return {"lines": self._see(picture), "width": picture.width, "height": picture.height}
+
+    def _see(self, picture: Image.Image) -> list[list[Any]]:
         found: Any = self._engine(self._array(picture)[:, :, ::-1])  # it takes blue first
         if found.boxes is None or found.txts is None:
             return []

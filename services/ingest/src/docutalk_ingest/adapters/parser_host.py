@@ -30,6 +30,7 @@ from typing import Any
 from docutalk_ingest.domain import ParseFailed, TooMuchText
 
 OUTCOME_FILE = "outcome.json"
+_INHERITED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
@@ -60,6 +61,13 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # the children's collector leaves the shared pages alone
     _Host(work).serve()
+
+
+def inherited() -> dict[str, str]:
+    """Of this process's environment, what one that reads strangers' files is given: none of the secrets."""
+    given = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    # The libraries' own threads would only compete with the other documents.
+    return {**given, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 
 def die_with_parent(parent: int) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pypdfium2 as pdfium
@@ -210,10 +210,9 @@ def parse_date(text: str | None) -> datetime | None:
     if match is None:
         return None
     year, month, day, hour, minute, second = (int(part) if part else None for part in match.groups()[:6])
-    zone = (
-        UTC if match[8] is None else timezone(timedelta(hours=int(match[9]), minutes=int(match[10] or 0)) * int(match[8] + "1"))
-    )
+    ahead = timedelta(hours=int(match[9]), minutes=int(match[10] or 0)) if match[8] else timedelta()
     try:
+        zone = timezone(-ahead if match[8] == "-" else ahead)
         return datetime(year or 0, month or 1, day or 1, hour or 0, minute or 0, second or 0, tzinfo=zone)
     except ValueError:
         return None
