@@ -56,6 +56,7 @@ from docutalk_ingest.settings import IngestSettings
 from docutalk_ingest.use_cases.collect_source import SourceCollector
 from docutalk_ingest.use_cases.extract_document import DocumentExtractor
 from docutalk_ingest.use_cases.keep_sources import SourceKeeper
+from docutalk_ingest.use_cases.register_uploads import UploadRegistrar
 
 
 def subscribe(
@@ -63,7 +64,8 @@ def subscribe(
 ) -> None:
     """Everything that ingest takes."""
     slots = settings.extract_slots
-    broker.consume("ingest-document-uploaded", gateway_document_uploaded(_windows(settings).documents, settings.keep_versions))
+    registrar = UploadRegistrar(_windows(settings).documents, settings.keep_versions)
+    broker.consume("ingest-document-uploaded", gateway_document_uploaded(registrar))
     broker.consume("ingest-document-extract", ingest_document_extract(extract))
     broker.consume("ingest-chunks-indexed", embed_chunks_indexed)
     broker.consume("ingest-document-indexed", embed_document_indexed)
