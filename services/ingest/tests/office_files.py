@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
 import pytest
 from docutalk_ingest.adapters.parsers.reading import read_document
 from docutalk_ingest.domain import ParsedDocument, ParsedPage, ParseFailed, UnitSpan
+from msoffcrypto.format.ooxml import OOXMLFile
 
 from .world import PACKAGE, RELATIONS
 
@@ -151,3 +153,66 @@ def open_document(
         },
         stored=("mimetype",),
     )
+
+
+def old_workbook(*cells: tuple[int, int, str | float]) -> bytes:
+    """An Excel workbook of 1997 of one sheet called Old, its cells as `(row, column, value)` from 0."""
+
+    def record(number: int, data: bytes = b"") -> bytes:
+        return struct.pack("<HH", number, len(data)) + data
+
+    def begin(what: int) -> bytes:
+        return record(0x0809, struct.pack("<HHHHII", 0x0600, what, 0, 0, 0, 0))
+
+    def write(row: int, column: int, value: str | float) -> bytes:
+        place = struct.pack("<HHH", row, column, 0)
+        if isinstance(value, str):
+            return record(0x0204, place + struct.pack("<HB", len(value), 0) + value.encode("latin-1"))
+        return record(0x0203, place + struct.pack("<d", value))
+
+    sheet = begin(0x0010) + b"".join(write(*cell) for cell in cells) + record(0x000A)
+    name = b"\x03\x00Old"
+    length = len(begin(5)) + len(record(0x0085, bytes(6) + name)) + len(record(0x000A))
+    book = begin(0x0005) + record(0x0085, struct.pack("<IBB", length, 0, 0) + name) + record(0x000A) + sheet
+    return old_container({"Workbook": book})
+
+
+def old_container(streams: dict[str, bytes]) -> bytes:
+    """An OLE file of these streams. Each takes at least 4 KiB, so that none lies in the stream of small ones."""
+    end, unused = 0xFFFFFFFE, 0xFFFFFFFF
+    table = [0xFFFFFFFD, end]
+    entries = [_entry("Root Entry", 5, end, 0, child=1 if streams else unused)]
+    sectors = b""
+    for number, (name, content) in enumerate(streams.items(), start=1):
+        data = content.ljust(4096, b"\0")
+        data += bytes(-len(data) % 512)
+        start = len(table)
+        table += [*range(start + 1, start + len(data) // 512), end]
+        entries.append(_entry(name, 2, start, len(data), right=number + 1 if number < len(streams) else unused))
+        sectors += data
+    head = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(16) + struct.pack("<HHHHH6x", 0x3E, 3, 0xFFFE, 9, 6)
+    head += struct.pack("<IIIIIIIII", 0, 1, 1, 0, 4096, end, 0, end, 0) + struct.pack("<I", 0)
+    assert len(table) <= 128
+    assert len(entries) <= 4
+    allocation = struct.pack("<128I", *table, *[unused] * (128 - len(table)))
+    return head.ljust(512, b"\xff") + allocation + b"".join(entries).ljust(512, b"\0") + sectors
+
+
+def _entry(name: str, kind: int, start: int, size: int, *, right: int = 0xFFFFFFFF, child: int = 0xFFFFFFFF) -> bytes:
+    encoded = name.encode("utf-16-le")
+    return (
+        encoded.ljust(64, b"\0")
+        + struct.pack("<HBBIII", len(encoded) + 2, kind, 1, 0xFFFFFFFF, right, child)
+        + bytes(36)
+        + struct.pack("<IQ", start, size)
+    )
+
+
+def encrypted(data: bytes, password: str) -> bytes:
+    """An Office file as Office protects it. Padded: the writer makes containers of less than 4 KiB that no reader opens."""
+    whole = io.BytesIO(data)
+    with zipfile.ZipFile(whole, "a") as archive:
+        archive.writestr("padding", bytes(4096))
+    out = io.BytesIO()
+    OOXMLFile(whole).encrypt(password, out)
+    return out.getvalue()

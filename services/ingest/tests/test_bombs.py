@@ -18,7 +18,7 @@ from docutalk_ingest.adapters.parsers import zip_limits
 from docutalk_ingest.adapters.parsers.zip_limits import open_zip
 from docutalk_ingest.domain import ParseFailed
 
-from .office_files import cell, deck, failure, open_document, read, shape, workbook, zipped
+from .office_files import cell, deck, encrypted, failure, old_workbook, open_document, read, shape, workbook, zipped
 from .world import docx, paragraph
 
 MAKERS: dict[str, Callable[[str], bytes]] = {
@@ -297,3 +297,18 @@ async def test_tree_that_does_not_fit_into_memory_says_so_and_the_next_document_
     (tmp_path / "next").write_bytes(docx(paragraph("still here")))
     pages = [page async for page in (await small.parse(tmp_path / "next", "b.docx", tmp_path)).pages()]
     assert [page.text for page in pages] == ["still here"]
+
+
+async def test_table_that_does_not_fit_into_memory_crashes_its_own_process_only(small: IsolatedParser, tmp_path: Path) -> None:
+    """No program writes columns beyond 256 into an old workbook; who does makes the library ask for 100 GB."""
+    error = await refused(small, tmp_path, old_workbook((0, 0, 1.0), (65_535, 65_535, 1.0)), "a.xls")
+    assert error.code == "crashed"
+    assert "probably damaged" in error.reason
+
+
+async def test_password_reaches_the_reader_in_its_process(small: IsolatedParser, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(encrypted(docx(paragraph("Secret cargo.")), "x"))
+    extraction = await small.parse(source, "a.docx", tmp_path, password="x")
+    assert [page.text async for page in extraction.pages()] == ["Secret cargo."]
+    assert (await refused(small, tmp_path, source.read_bytes(), "a.docx")).code == "encrypted"

@@ -7,7 +7,6 @@ import datetime as dt
 import hashlib
 import io
 import os
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from docutalk_common import content_type as kinds
 from docutalk_ingest.adapters.parsers.reading import read_document
 from docutalk_ingest.domain import UnitSpan
-from msoffcrypto.format.ooxml import OOXMLFile
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
@@ -29,8 +27,11 @@ from .office_files import (
     cell,
     covered,
     deck,
+    encrypted,
     failure,
     named,
+    old_container,
+    old_workbook,
     open_document,
     opened,
     read,
@@ -284,6 +285,11 @@ class TestExcel:
         assert error.code == "damaged"
         assert "Excel workbook" in error.reason
 
+    def test_workbook_of_1997_is_read(self, tmp_path: Path) -> None:
+        page = read(tmp_path, old_workbook((1, 0, "salt"), (1, 1, 40.0), (2, 1, 2.5)), "a.xls")[0]
+        assert (page.label, page.kind, page.text) == ("Old", "sheet", "salt\t40\n\t2.5")
+        assert named(page, "table") == [("Old!A2:B3", "salt\t40\n\t2.5")]
+
     def test_garbage_in_an_old_container_is_damaged(self, tmp_path: Path) -> None:
         assert failure(tmp_path, bytes.fromhex("d0cf11e0a1b11ae1") + bytes(2000), "a.xls").code == "damaged"
 
@@ -370,16 +376,6 @@ class TestOpenDocument:
         assert read(tmp_path, data, "a.odt")[0].text == "a\nTons"
 
 
-def encrypted(data: bytes, password: str) -> bytes:
-    """An Office file as Office protects it. Padded: the writer makes containers of less than 4 KiB that no reader opens."""
-    whole = io.BytesIO(data)
-    with zipfile.ZipFile(whole, "a") as archive:
-        archive.writestr("padding", bytes(4096))
-    out = io.BytesIO()
-    OOXMLFile(whole).encrypt(password, out)
-    return out.getvalue()
-
-
 def protected_text(body: str, password: str) -> bytes:
     """An OpenDocument text as OpenDocument 1.2 describes its protection."""
     text = f"<office:text>{body}</office:text>"
@@ -446,9 +442,12 @@ class TestPassword:
         assert "without a password" in error.reason
 
 
-@pytest.mark.parametrize(("name", "found"), [("a.doc", "Word document (.doc)"), ("a.ppt", "PowerPoint presentation (.ppt)")])
-def test_legacy_document_says_what_to_do(tmp_path: Path, name: str, found: str) -> None:
-    error = failure(tmp_path, bytes.fromhex("d0cf11e0a1b11ae1") + bytes(2000), name)
+@pytest.mark.parametrize(
+    ("stream", "found"),
+    [("WordDocument", "old Word document (.doc)"), ("PowerPoint Document", "old PowerPoint presentation (.ppt)")],
+)
+def test_legacy_document_says_what_to_do(tmp_path: Path, stream: str, found: str) -> None:
+    error = failure(tmp_path, old_container({stream: b"x"}), "a")
     assert error.code == "unsupported_type"
     assert found in error.reason
     assert "Save it as" in error.reason
