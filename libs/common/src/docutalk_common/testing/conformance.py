@@ -59,7 +59,7 @@ class Wire:
 
     async def send_raw(self, subject: str, data: bytes) -> None:
         """Publishes bytes."""
-        stream = {"evt": "EVENTS", "work": "WORK", "dlq": "DEAD_LETTERS"}[subject.partition(".")[0]]
+        stream = {"evt": "EVENTS", "work": "WORK", "dlq": "DEAD_LETTERS", "due": "SCHEDULES"}[subject.partition(".")[0]]
         await self.js.publish(subject, data, stream=stream, headers={"Nats-Msg-Id": str(uuid7())})
 
     async def settled(self, entry: Durable) -> bool:

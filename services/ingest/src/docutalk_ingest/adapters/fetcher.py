@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import functools
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -147,14 +148,20 @@ class _Body(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """The public authorities and the machine's own. Reading them takes a tenth of a second."""
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.load_default_certs()
+    return context
+
+
 class _CheckedTransport(httpx.AsyncBaseTransport):
     """httpx on connections of our own; its own transport takes no network backend."""
 
     def __init__(self, book: AddressBook, connections: int) -> None:
-        context = ssl.create_default_context(cafile=certifi.where())
-        context.load_default_certs()
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
+            ssl_context=_trust(),
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=5,
@@ -281,6 +288,9 @@ class Fetcher:
             raise FetchFailed("too_slow", f"{shown(url)} took longer than {self._limits.total_seconds:g} seconds.") from None
         except (AddressRefused, NameNotFound) as error:
             raise FetchFailed(error.code, f"{shown(url)}: {error}.") from error
+        except (httpx.InvalidURL, httpx.RemoteProtocolError) as error:
+            # The client looks at the target of a redirect although it does not follow it.
+            raise FetchFailed("bad_redirect", f"{shown(url)} redirects to something that is no web address.") from error
         except (httpcore.TimeoutException, httpx.TimeoutException):
             raise FetchFailed("too_slow", f"{shown(url)} did not answer in time.") from None
         except (httpcore.RemoteProtocolError, httpcore.ProtocolError, httpcore.LocalProtocolError) as error:
@@ -408,11 +418,11 @@ def _origin(url: httpx.URL) -> str:
 def _redirected(url: httpx.URL, location: str) -> httpx.URL:
     try:
         target = url.join(location)
+        if _origin(target) != _origin(url):
+            # A password belongs to the host that it was given for.
+            target = target.copy_with(username=None, password=None)
     except httpx.InvalidURL as error:
-        raise FetchFailed("bad_redirect", f"{shown(url)} redirects to something that is no address.") from error
-    if _origin(target) != _origin(url):
-        # A password belongs to the host that it was given for.
-        target = target.copy_with(username=None, password=None)
+        raise FetchFailed("bad_redirect", f"{shown(url)} redirects to something that is no web address.") from error
     try:
         return parsed(str(target))
     except FetchFailed as failure:

@@ -11,7 +11,7 @@ from uuid import UUID
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.ingest import CreateSource, RunStatus, Source, SourceRun
 from sqlalchemy import and_, case, delete, func, or_, select, text, true, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_ingest.adapters.source_tables import source_items, source_runs, sources
@@ -110,7 +110,7 @@ class SourceRepository:
         )
         rows = (await self._session.execute(statement)).mappings().all()
         ids = [row["source_id"] for row in rows]
-        last = select(*_RUN).where(source_runs.c.source_id.in_(ids)).distinct(source_runs.c.source_id)
+        last = select(*_RUN).where(source_runs.c.source_id.in_(ids)).ext(distinct_on(source_runs.c.source_id))
         last = last.order_by(source_runs.c.source_id, source_runs.c.queued_at.desc(), source_runs.c.run_id.desc())
         runs = {row["source_id"]: SourceRun.model_validate(dict(row)) for row in (await self._session.execute(last)).mappings()}
         counted = (

@@ -38,6 +38,10 @@ def _without(page: bytes, start: bytes, end: bytes) -> bytes:
         kept.append(page[place:opening])
         closing = lower.find(end, opening)
         if closing < 0:
-            return b" ".join(kept)
-        place = closing + len(end)
-    return b" ".join([*kept, page[place:]])
+            break
+        place = lower.find(b">", closing) + 1
+        if not place:
+            break
+    else:
+        kept.append(page[place:])
+    return b" ".join(kept)
