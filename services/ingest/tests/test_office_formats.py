@@ -268,6 +268,25 @@ class TestExcel:
         book.close()
         assert read(tmp_path, out.getvalue(), "a.xlsx")[0].text == "36:00:00\t03:04\t2024-01-02 03:04:05"
 
+    def test_shares_are_shown_as_percent_where_the_sheet_shows_them_so(self, tmp_path: Path) -> None:
+        out = io.BytesIO()
+        book = xlsxwriter.Workbook(out, {"in_memory": True})
+        sheet = book.add_worksheet()
+        for column, form in enumerate(["0%", "0.0%", '0.00" %"', "0.00"]):
+            sheet.write(1, 1 + column, 0.125, book.add_format({"num_format": form}))
+        sheet.set_header('&L&"Arial,Bold"&12Fleet && crew&CPage &P')
+        book.close()
+        page = read(tmp_path, out.getvalue(), "a.xlsx")[0]
+        assert page.text.split("\n")[0] == "13%\t12.5%\t0.125\t0.125"
+        assert named(page, "header") == [("Header", "Fleet & crew Page")]
+
+    def test_last_moment_of_the_calendar_is_a_date(self, tmp_path: Path) -> None:
+        out = io.BytesIO()
+        book = xlsxwriter.Workbook(out, {"in_memory": True})
+        book.add_worksheet().write(0, 0, 2958465.9999999, book.add_format({"num_format": "yyyy-mm-dd hh:mm"}))
+        book.close()
+        assert read(tmp_path, out.getvalue(), "a.xlsx")[0].text.startswith("9999-12-31")
+
     def test_chart_on_a_sheet_is_read(self, tmp_path: Path) -> None:
         out = io.BytesIO()
         book = xlsxwriter.Workbook(out, {"in_memory": True})

@@ -87,7 +87,7 @@ def read_document(path: Path, filename: str, password: str | None = None) -> tup
 
 def _unsupported(path: Path, filename: str, media_type: str) -> ParseFailed:
     suffix = Path(filename).suffix.lower()
-    if media_type == kinds.ZIP and suffix in {".docx", ".xlsx", ".pptx", ".odt", ".epub"}:
+    if media_type == kinds.ZIP and suffix in {".docx", ".xlsx", ".xlsb", ".pptx", ".odt", ".ods", ".odp", ".epub"}:
         return ParseFailed("damaged", f"The {suffix} file is damaged or incomplete and cannot be opened. Save it again.")
     if media_type.startswith("image/"):
         found = f"an image ({media_type.removeprefix('image/').upper()})"

@@ -11,7 +11,9 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,10 +21,11 @@ import olefile
 from docutalk_common.contracts.ingest import DocumentMetadata
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
-from docutalk_ingest.adapters.parsers.drawing import shown_number, write_body, write_graphic
+from docutalk_ingest.adapters.parsers.drawing import shown_number
 from docutalk_ingest.adapters.parsers.office_text import OfficeText
-from docutalk_ingest.adapters.parsers.office_xml import Package, descendants, local, phrase, reference
-from docutalk_ingest.adapters.parsers.zip_limits import blocks, read_entry, verify_sizes
+from docutalk_ingest.adapters.parsers.office_xml import Package, descendants, phrase, reference
+from docutalk_ingest.adapters.parsers.xlsx_parts import PercentStyles, column_number, windows, write_objects
+from docutalk_ingest.adapters.parsers.zip_limits import read_entry, verify_sizes
 from docutalk_ingest.domain import MAX_CHARACTERS, MAX_PAGES, ParsedDocument, ParsedPage, ParseFailed, TooMuchText
 
 MAX_CELLS = 5_000_000
@@ -42,8 +45,21 @@ _STRING = re.compile(rb"<(?:\w+:)?si[\s/>]")
 _UTF8 = 65001
 _NO_YEAR = 1601
 """An OLE file writes the beginning of its calendar when it knows no date."""
+_EXACT = 1e10
+_LAST_YEAR = 9999
+_HALF_SECOND = 500_000
 _SHARED_TEXT = 10 * MAX_CHARACTERS
 """Bytes that strings may take when each cell gets a copy of its own."""
+
+
+@dataclass(frozen=True)
+class _Extras:
+    """What a workbook of XML holds beside its values; `parts` are its sheets by name."""
+
+    package: Package
+    parts: dict[str, str]
+    percents: PercentStyles
+
 
 _Cell = int | float | str | bool | time | date | datetime | timedelta
 
@@ -54,18 +70,23 @@ def read_xlsx(source: Path | BinaryIO, password: str | None = None) -> ParsedDoc
     main = package.main_part("xl/workbook.xml")
     verify_sizes(package.archive, (name for name in package.archive.namelist() if name.startswith("xl/") and _is_text(name)))
     parts: dict[str, str] = {}
+    relations = package.relations(main)
     if main.endswith(".xml"):
-        targets = {relation.id: relation.target for relation in package.relations(main)}
+        targets = {relation.id: relation.target for relation in relations}
         for sheet in descendants(package.xml(main), "sheet"):
             if reference(sheet) in targets:
                 parts[str(sheet.get("name", ""))] = targets[reference(sheet)]
-        _measure(package, parts, [r.target for r in package.relations(main) if r.kind == "sharedStrings"])
-    return _document(_opened(source), package.metadata(), package, parts)
+        # All that are there, whichever of them the library takes for a sheet.
+        sheets = dict.fromkeys([*parts.values(), *(relation.target for relation in relations if relation.kind == "worksheet")])
+        _measure(package, list(sheets), [relation.target for relation in relations if relation.kind == "sharedStrings"])
+    styles = next((relation.target for relation in relations if relation.kind == "styles"), None)
+    extras = _Extras(package, parts, PercentStyles(package, styles if main.endswith(".xml") else None))
+    return _document(_opened(source), package.metadata(), extras)
 
 
 def read_xls(source: Path | BinaryIO, password: str | None = None) -> ParsedDocument:
     """As `read_xlsx`. `damaged`, `encrypted`."""
-    return _document(_opened(source), _old_metadata(source), None, {})
+    return _document(_opened(source), _old_metadata(source), None)
 
 
 def _is_text(name: str) -> bool:
@@ -93,25 +114,25 @@ def _failure(error: BaseException) -> BaseException:
     return error
 
 
-def _document(
-    workbook: CalamineWorkbook, metadata: DocumentMetadata, package: Package | None, parts: dict[str, str]
-) -> ParsedDocument:
+def _document(workbook: CalamineWorkbook, metadata: DocumentMetadata, extras: _Extras | None) -> ParsedDocument:
     names = workbook.sheet_names
     if len(names) > MAX_PAGES:
         raise ParseFailed("too_many_pages", f"The {_WHAT} holds {len(names):,} sheets; {MAX_PAGES:,} are accepted. Split it.")
-    return ParsedDocument(_pages(workbook, package, parts), len(names), metadata)
+    return ParsedDocument(_pages(workbook, extras), len(names), metadata)
 
 
-def _pages(workbook: CalamineWorkbook, package: Package | None, parts: dict[str, str]) -> Iterator[ParsedPage]:
+def _pages(workbook: CalamineWorkbook, extras: _Extras | None) -> Iterator[ParsedPage]:
     failure: ParseFailed | None = None
     readable = 0
     for index, name in enumerate(workbook.sheet_names):
         out = OfficeText()
         damaged = None
         try:
-            _write_rows(workbook, index, name, out)
-            if package is not None and name in parts:
-                _write_objects(package, parts[name], out)
+            part = extras.parts.get(name) if extras else None
+            percents = extras.percents.cells(part) if extras and part else {}
+            _write_rows(workbook, index, name, percents, out)
+            if extras and part:
+                write_objects(extras.package, part, out)
         except ParseFailed as error:
             if error.code != "damaged":
                 raise
@@ -123,7 +144,7 @@ def _pages(workbook: CalamineWorkbook, package: Package | None, parts: dict[str,
         raise failure
 
 
-def _write_rows(workbook: CalamineWorkbook, index: int, name: str, out: OfficeText) -> None:
+def _write_rows(workbook: CalamineWorkbook, index: int, name: str, percents: dict[int, dict[int, int]], out: OfficeText) -> None:
     try:
         sheet = workbook.get_sheet_by_index(index)
         rows = sheet.iter_rows()
@@ -131,20 +152,29 @@ def _write_rows(workbook: CalamineWorkbook, index: int, name: str, out: OfficeTe
         raise _failure(error) from error
     if sheet.start is None or sheet.end is None:
         return
-    start = out.length
-    for row in rows:
-        out.row(map(_shown, row))
+    start, left = out.length, sheet.start[1]
+    for number, row in enumerate(rows):
+        decimals = percents.get(number)
+        if decimals is None:
+            out.row(map(_shown, row))
+        else:
+            out.row(_shown(cell, decimals.get(column)) for column, cell in enumerate(row, start=left))
     out.unit("table", sheet_range(name, sheet.start, sheet.end), start)
 
 
-def _shown(value: _Cell) -> str:
-    """A cell as people read it; what its format adds (a currency, a percent sign) is not known here."""
+def _shown(value: _Cell, percent_decimals: int | None = None) -> str:
+    """A cell as people read it; other formats than percent, a currency say, are not known here."""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
+    if percent_decimals is not None and isinstance(value, (int, float)) and abs(value) < _EXACT:
+        # As a table does, and people: 12.5 is 13 where no decimals are shown.
+        share = (100 * Decimal(repr(value))).quantize(Decimal(1).scaleb(-percent_decimals), ROUND_HALF_UP)
+        return f"{share:f}%"
     if isinstance(value, float):
         return shown_number(value)
     if isinstance(value, datetime):
-        value = value + timedelta(microseconds=500_000)
+        if value.microsecond >= _HALF_SECOND and value.year < _LAST_YEAR:
+            value += timedelta(seconds=1)
         return value.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00")
     if isinstance(value, time):
         return value.strftime("%H:%M:%S").removesuffix(":00")
@@ -170,22 +200,22 @@ def _address(row: int, column: int) -> str:
     return f"{letters}{row + 1}"
 
 
-def _measure(package: Package, parts: dict[str, str], strings: list[str]) -> None:
+def _measure(package: Package, sheets: list[str], strings: list[str]) -> None:
     """Refuses what would take more memory than there is: a lone cell far away, a long text that many cells share."""
     total = shared = 0
-    for name, part in parts.items():
+    for part in sheets:
         cells, area, marks = _extent(package, part)
         total += cells
         shared += marks
         if area > MAX_AREA or total > MAX_CELLS:
             raise ParseFailed(
                 "too_many_cells",
-                f"The sheet “{name}” reaches over {area:,} cells, of which {cells:,} hold something; {MAX_AREA:,} and "
-                f"{MAX_CELLS:,} are accepted. Delete stray cells far from the table, or save it as CSV.",
+                f"A sheet ({part}) reaches over {area:,} cells, of which {cells:,} hold something; {MAX_AREA:,} in a sheet and "
+                f"{MAX_CELLS:,} with content are accepted. Delete stray cells far from the table, or save it as CSV.",
             )
     for part in strings[:1]:
         sizes = _string_sizes(package, part)
-        if max(sizes, default=0) * shared > _SHARED_TEXT and _shared_text(package, list(parts.values()), sizes) > _SHARED_TEXT:
+        if max(sizes, default=0) * shared > _SHARED_TEXT and _shared_text(package, sheets, sizes) > _SHARED_TEXT:
             raise TooMuchText(f"cells with more than {_SHARED_TEXT:,} characters together")
 
 
@@ -194,14 +224,14 @@ def _extent(package: Package, part: str) -> tuple[int, int, int]:
     cells = shared = 0
     rows: set[int] = set()
     columns: set[int] = set()
-    for window in _windows(package, part):
+    for window in windows(package, part):
         if _UNPLACED.search(window):
             return _extent_in_order(package, part)
         shared += len(_SHARED_MARK.findall(window))
         found = [(letters, digits) for letters, digits, empty in _CELL.findall(window) if not empty]
         cells += len(found)
         rows.update(map(int, {digits for _, digits in found}))
-        columns.update(map(_column, {letters for letters, _ in found}))
+        columns.update(map(column_number, {letters for letters, _ in found}))
     return cells, _area(rows, columns), shared
 
 
@@ -210,14 +240,14 @@ def _extent_in_order(package: Package, part: str) -> tuple[int, int, int]:
     cells = shared = row = column = 0
     rows: set[int] = set()
     columns: set[int] = set()
-    for window in _windows(package, part):
+    for window in windows(package, part):
         shared += len(_SHARED_MARK.findall(window))
         for name, attributes, empty in _ROW_OR_CELL.findall(window):
             place = _PLACE.search(attributes)
             if name == b"row":
                 row, column = int(place[2]) if place else row + 1, 0
                 continue
-            row, column = (int(place[2]), _column(place[1])) if place else (row, column + 1)
+            row, column = (int(place[2]), column_number(place[1])) if place else (row, column + 1)
             if not empty:
                 cells += 1
                 rows.add(row)
@@ -229,29 +259,11 @@ def _area(rows: set[int], columns: set[int]) -> int:
     return (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1) if rows else 0
 
 
-def _windows(package: Package, part: str) -> Iterator[bytes]:
-    """The part's bytes piece by piece, never cut inside a tag."""
-    carry = b""
-    for block in blocks(package.archive, part):
-        window = carry + block
-        cut = max(window.rfind(b"<"), 0)
-        carry = window[cut:]
-        yield window[:cut]
-    yield carry
-
-
-def _column(letters: bytes) -> int:
-    number = 0
-    for letter in letters.upper():
-        number = number * 26 + letter - 64
-    return number
-
-
 def _string_sizes(package: Package, part: str) -> list[int]:
     """How long the shared strings are, in bytes with their marks."""
     places: list[int] = []
     before = 0
-    for window in _windows(package, part):
+    for window in windows(package, part):
         places += (before + found.start() for found in _STRING.finditer(window))
         before += len(window)
     return [following - place for place, following in itertools.pairwise([*places, before])]
@@ -261,25 +273,6 @@ def _shared_text(package: Package, parts: list[str], sizes: list[int]) -> int:
     """What the strings take when each cell gets a copy, in bytes."""
     counts = Counter(number for part in parts for number in _SHARED_CELL.findall(read_entry(package.archive, part)))
     return sum(sizes[int(number)] * count for number, count in counts.items() if int(number) < len(sizes))
-
-
-def _write_objects(package: Package, part: str, out: OfficeText) -> None:
-    """The texts of comments, and of the shapes and charts that lie on the sheet."""
-    relations = package.relations(part)
-    threads = any(relation.kind == "threadedComment" for relation in relations)
-    out.write("\n")
-    for relation in relations:
-        if relation.kind == "threadedComment" or (relation.kind == "comments" and not threads):
-            for comment in descendants(package.xml(relation.target), "comment", "threadedComment"):
-                # Old comments hold runs of `t`, new ones a bare text; what a new one has as an old one is only a note about it.
-                out.write("".join(text.text or "" for text in descendants(comment, "t", "text")) + "\n")
-        elif relation.kind == "drawing":
-            inner = package.relations(relation.target)
-            for element in descendants(package.xml(relation.target), "txBody", "graphicFrame"):
-                if local(element) == "txBody":
-                    write_body(element, out)
-                else:
-                    write_graphic(element, package, inner, out)
 
 
 def _old_metadata(source: Path | BinaryIO) -> DocumentMetadata:
