@@ -10,7 +10,7 @@ import pytest
 from docutalk_common.contracts.embed import ChunksIndexed, DocumentIndexed
 from docutalk_common.contracts.envelope import DocumentEvent, Message
 from docutalk_common.contracts.gateway import DocumentUploaded
-from docutalk_common.contracts.ingest import DocumentDeleted, DocumentStatus, ExtractDocument, PageRef
+from docutalk_common.contracts.ingest import DocumentDeleted, DocumentPruned, DocumentStatus, ExtractDocument, PageRef
 from docutalk_common.db import Database
 from docutalk_common.errors import NotFound
 from docutalk_common.storage import ObjectStorage
@@ -142,6 +142,35 @@ class TestDocumentDeleted(ConsumerConformance):
     async def effect(self, db: Database, message: Message) -> Any:
         assert isinstance(message, DocumentEvent)
         assert isinstance(message, DocumentDeleted)
+        try:
+            return (await self.storage.stat(message.object_keys[0])).size
+        except NotFound:
+            return "gone"
+
+
+class TestDocumentPruned(ConsumerConformance):
+    durable = "ingest-document-pruned"
+
+    @pytest.fixture(autouse=True)
+    def _servers(self, stack: TestStack, storage: ObjectStorage) -> None:
+        self.storage = storage
+
+    def running(self, stack: Any) -> AbstractAsyncContextManager[Database]:
+        return running(stack)
+
+    async def arrange(self, db: Database) -> Message:
+        upload = uploaded()
+        await store(self.storage, upload)
+        return DocumentPruned(
+            workspace_id=upload.workspace_id,
+            document_id=upload.document_id,
+            version=12,
+            versions=[2],
+            object_keys=[upload.object_key],
+        )
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        assert isinstance(message, DocumentPruned)
         try:
             return (await self.storage.stat(message.object_keys[0])).size
         except NotFound:

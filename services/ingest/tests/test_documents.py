@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
-from docutalk_common.contracts.dead_letters import DeadLetter
 from docutalk_common.contracts.envelope import Envelope
-from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.contracts.ingest import (
     DeleteDocument,
     Document,
@@ -33,7 +31,7 @@ from docutalk_common.storage import ObjectStorage
 from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_local.testing import Backend, TestStack
 
-from .journey import SECONDS, complete, indexed, send, settled, status_is, timeline, work_for_embed
+from .journey import SECONDS, bury, complete, indexed, letter, send, settled, status_is, timeline, work_for_embed
 from .world import TEXT, docx, embedding, look, paragraph, pdf, registered, running, store, uploaded
 
 
@@ -266,30 +264,6 @@ async def test_page_larger_than_a_message_is_refused_whole_and_given_in_part(
     part = whole.model_copy(update={"start": 1_000_000, "end": 1_000_023})
     found = await requests.ask("rpc.ingest.v1.page.get", GetPages(workspace_id=upload.workspace_id, pages=[part]), Pages)
     assert len(found.pages[0].text) == 23
-
-
-def letter(upload: DocumentUploaded, name: str) -> DeadLetter:
-    return DeadLetter(
-        service=durable(name).service,
-        durable=name,
-        stream=durable(name).stream,
-        subject="any",
-        message_id=None,
-        workspace_id=upload.workspace_id,
-        document_id=upload.document_id,
-        version=1,
-        code="internal",
-        reason="given up after 6 attempts: no room",
-        attempts=6,
-        failed_at=datetime.now(UTC),
-        payload="",
-    )
-
-
-async def bury(wire: Wire, upload: DocumentUploaded, name: str) -> None:
-    subject = f"dlq.{durable(name).service}.{name}.{upload.workspace_id}.{upload.document_id}"
-    await wire.send_raw(subject, letter(upload, name).model_dump_json().encode())
-    await settled(wire, "ingest-dead-letter")
 
 
 async def test_document_whose_chunks_were_given_up_on_fails_and_is_ready_after_a_redrive(db: Database, wire: Wire) -> None:
