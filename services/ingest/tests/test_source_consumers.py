@@ -16,6 +16,9 @@ from docutalk_ingest.adapters.source_repository import SourceRepository
 from .source_world import SECONDS, added, counts, runs_of
 from .world import running
 
+# An item that fails without asking anybody: what is collected would be read, and each test would wait for that at its end.
+REFUSED = {"urls": ["http://127.0.0.1:9/"]}
+
 
 class OfSources(ConsumerConformance):
     def running(self, stack: Any) -> AbstractAsyncContextManager[Database]:
@@ -26,7 +29,7 @@ class TestSourceCollect(OfSources):
     durable = "ingest-source-collect"
 
     async def arrange(self, db: Database) -> Message:
-        return (await added(db, SourceKind.CSV, {"text": "a\n1\n2\n"}))[1]
+        return (await added(db, SourceKind.URLS, REFUSED))[1]
 
     async def effect(self, db: Database, message: Message) -> Any:
         assert isinstance(message, CollectSource)
@@ -49,7 +52,7 @@ class TestSourceDue(OfSources):
     async def arrange(self, db: Database) -> Message:
         schedule = Schedule(every_seconds=3600)
         at = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
-        source, work = await added(db, SourceKind.TEXT, {"title": "a", "text": "b"}, schedule=schedule, next_run_at=at)
+        source, work = await added(db, SourceKind.URLS, REFUSED, schedule=schedule, next_run_at=at)
         async with db.transaction(Cause.new()) as transaction:
             await SourceRepository(transaction.session).finish_run(work.run_id, RunStatus.DONE, None)
         return SourceDue(workspace_id=source.workspace_id, source_id=source.source_id, due_at=at)
