@@ -133,6 +133,11 @@ class TestWord:
         assert metadata.created_at == dt.datetime(2024, 3, 1, 10, tzinfo=dt.UTC)
         assert metadata.modified_at is None
 
+    def test_document_that_begins_with_a_heading_is_called_by_it(self, tmp_path: Path) -> None:
+        body = paragraph("1 March") + styled("The log", "Titel") + styled("Day one", "berschrift1")
+        data = docx(body, parts={"word/styles.xml": self.STYLES}, relations=self.RELATION)
+        assert opened(tmp_path, data, "a.docx").metadata.title == "The log"
+
     def test_damaged_footnotes_leave_the_body_readable_and_mark_the_page(self, tmp_path: Path) -> None:
         relation = f"<Relationship Id='f' Type='{RELATIONS}/footnotes' Target='footnotes.xml'/>"
         page = read(tmp_path, docx(paragraph("Body."), parts={"word/footnotes.xml": "<w:foot"}, relations=relation), "a.docx")[0]
@@ -214,6 +219,12 @@ class TestPowerPoint:
     def test_damaged_slide_is_marked_and_the_others_are_read(self, tmp_path: Path) -> None:
         pages = read(tmp_path, deck([shape("one"), "<p:sp>", shape("three")]), "a.pptx")
         assert [(page.text, page.readable) for page in pages] == [("one", True), ("", False), ("three", True)]
+
+    @pytest.mark.parametrize("default", ["PowerPoint Presentation", "PowerPoint-Präsentation", "Présentation PowerPoint"])
+    def test_title_that_the_program_invented_gives_way_to_that_of_the_first_slide(self, tmp_path: Path, default: str) -> None:
+        core = CORE.replace(" Harbour\nlog ", default)
+        data = deck([shape("Our ships", placeholder="ctrTitle")], parts={"docProps/core.xml": core})
+        assert opened(tmp_path, data, "a.pptx").metadata.title == "Our ships"
 
     def test_presentation_of_damaged_slides_only_is_damaged(self, tmp_path: Path) -> None:
         assert failure(tmp_path, deck(["<p:sp>"]), "a.pptx").code == "damaged"

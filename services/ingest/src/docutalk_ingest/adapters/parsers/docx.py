@@ -14,7 +14,7 @@ from lxml import etree
 
 from docutalk_ingest.adapters.parsers.docx_styles import Paragraphs
 from docutalk_ingest.adapters.parsers.drawing import write_chart, write_diagram
-from docutalk_ingest.adapters.parsers.office_text import OfficeText
+from docutalk_ingest.adapters.parsers.office_text import OfficeText, titled
 from docutalk_ingest.adapters.parsers.office_xml import Package, Relation, child, local
 from docutalk_ingest.domain import ParsedDocument, ParsedPage, ParseFailed
 
@@ -69,7 +69,7 @@ def read_docx(source: Path | BinaryIO, password: str | None = None) -> ParsedDoc
         if not text.strip():
             raise ParseFailed("no_text", "The Word document holds no text. Text in its pictures cannot be read yet.")
         page = ParsedPage("1", text, readable=readable, kind="text", units=units)
-        return ParsedDocument(iter([page]), 1, package.metadata())
+        return ParsedDocument(iter([page]), 1, titled(package.metadata(), units))
 
 
 def _part(package: Package, relations: list[Relation], kind: str) -> etree._Element | None:

@@ -16,7 +16,7 @@ from docutalk_ingest.adapters.parsers.dates import parse_date
 from docutalk_ingest.adapters.parsers.drawing import reading_order
 from docutalk_ingest.adapters.parsers.odf_package import OdfPackage
 from docutalk_ingest.adapters.parsers.odf_text import OdfText
-from docutalk_ingest.adapters.parsers.office_text import OfficeText
+from docutalk_ingest.adapters.parsers.office_text import OfficeText, titled
 from docutalk_ingest.adapters.parsers.office_xml import descendants, local, phrase, value
 from docutalk_ingest.domain import MAX_PAGES, ParsedDocument, ParsedPage, ParseFailed
 
@@ -38,7 +38,8 @@ def read_odt(path: Path, password: str | None = None) -> ParsedDocument:
     if pages:
         kind = "slide" if next(descendants(root, "presentation"), None) is not None else "page"
         return ParsedDocument(_slides(package, pages, kind), len(pages), odf_metadata(package))
-    return ParsedDocument(iter([_text(package, root)]), 1, odf_metadata(package))
+    page = _text(package, root)
+    return ParsedDocument(iter([page]), 1, titled(odf_metadata(package), page.units))
 
 
 def odf_metadata(package: OdfPackage) -> DocumentMetadata:

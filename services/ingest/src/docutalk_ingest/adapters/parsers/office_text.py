@@ -6,8 +6,13 @@ import bisect
 from collections.abc import Iterable
 from dataclasses import replace
 
+from docutalk_common.contracts.ingest import DocumentMetadata
+
 from docutalk_ingest.adapters.parsers.page_text import finish_units, label_of
 from docutalk_ingest.domain import MAX_CHARACTERS, TooMuchText, UnitSpan, freeze
+
+_BEGINNING = 500
+"""Characters before a first heading that may still be a letter head; further down it is a chapter's."""
 
 
 class OfficeText:
@@ -71,6 +76,12 @@ class OfficeText:
             found.insert(0, piece[-left:])
             left -= len(piece)
         return found
+
+
+def titled(metadata: DocumentMetadata, units: list[UnitSpan]) -> DocumentMetadata:
+    """The metadata, with the document's first heading for a title when it says none and begins with one."""
+    first = next((unit.label for unit in units if unit.kind == "heading" and unit.level == 1 and unit.start < _BEGINNING), None)
+    return metadata if metadata.title else metadata.model_copy(update={"title": first})
 
 
 def _cleaned(raw: str) -> tuple[str, list[tuple[int, int, int]]]:

@@ -6,6 +6,7 @@ layout or master writes on slides stands once, on the first slide that uses it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from lxml import etree
 
 from docutalk_ingest.adapters.parsers.drawing import paragraphs, reading_order, write_body, write_graphic
 from docutalk_ingest.adapters.parsers.office_text import OfficeText
-from docutalk_ingest.adapters.parsers.office_xml import Package, Relation, child, descendants, local, reference
+from docutalk_ingest.adapters.parsers.office_xml import Package, Relation, child, descendants, local, phrase, reference
 from docutalk_ingest.domain import MAX_PAGES, ParsedDocument, ParsedPage, ParseFailed
 
 _WHAT = "PowerPoint presentation"
 _TITLES = frozenset({"title", "ctrTitle"})
+_DEFAULT_TITLE = re.compile(r"^(?:\S+ )?(?:standard |de |di )*PowerPoint(?:[ -]\S+)?$")
+"""What PowerPoint writes in each language for a presentation that nobody gave a title."""
 _SHAPES = frozenset({"sp", "grpSp", "graphicFrame", "pic", "cxnSp", "contentPart"})
 # Placeholders whose text is the same on every slide, or only asks for text.
 _REPEATED = frozenset({"ftr", "dt", "sldNum", "hdr"})
@@ -65,7 +68,19 @@ def read_pptx(source: Path | BinaryIO, password: str | None = None) -> ParsedDoc
             f"The presentation holds {len(slides):,} slides; {MAX_PAGES:,} are accepted. Split it into smaller ones.",
         )
     handouts = [relation.target for relation in relations if relation.kind == "handoutMaster"]
-    return ParsedDocument(_pages(_Deck(package, slides, handouts)), len(slides), package.metadata())
+    metadata = package.metadata()
+    if metadata.title is None or _DEFAULT_TITLE.search(metadata.title):
+        metadata = metadata.model_copy(update={"title": _first_title(package, slides[0])})
+    return ParsedDocument(_pages(_Deck(package, slides, handouts)), len(slides), metadata)
+
+
+def _first_title(package: Package, slide: str) -> str | None:
+    try:
+        shapes = _shapes(package.xml(slide))
+    except ParseFailed:
+        return None  # told when the slide is read
+    bodies = [child(shape.element, "txBody") for shape in shapes if shape.placeholder in _TITLES]
+    return next((text for body in bodies if body is not None and (text := phrase(" ".join(paragraphs(body))))), None)
 
 
 def _pages(deck: _Deck) -> Iterator[ParsedPage]:
