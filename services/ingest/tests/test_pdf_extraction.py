@@ -218,19 +218,20 @@ def test_deep_page_tree_ends_in_pages_or_a_reason(tmp_path: Path) -> None:
     assert error.code in {"damaged", "no_text"}
 
 
-def test_large_file_is_looked_through_in_windows(tmp_path: Path) -> None:
-    """100 MB between the pages and the end; a gap in the file, so it takes no room."""
-    data = pdf("Read although it is large.")
+def test_large_file_is_looked_through_in_windows_and_opened_anew_between_pages(tmp_path: Path) -> None:
+    """80 MB between the pages and the end; a gap in the file, so it takes no room."""
+    size = 80 << 20
+    texts = ["Read although it is large.", "The second page.", "The third."]
+    data = pdf(*texts)
     cut = data.rindex(b"xref\n0")
     path = tmp_path / "large.pdf"
     with path.open("wb") as file:
         file.write(data[:cut])
-        file.seek(100 << 20)
-        end = data[cut:].replace(b"startxref\n%d" % cut, b"startxref\n%d" % (100 << 20))
-        file.write(end)
-    assert [page.text for page in read_pdf(path).pages] == ["Read although it is large."]
+        file.seek(size)
+        file.write(data[cut:].replace(b"startxref\n%d" % cut, b"startxref\n%d" % size))
+    assert [page.text for page in read_pdf(path).pages] == texts
     with path.open("r+b") as file:
-        file.truncate((100 << 20) - 5)
+        file.truncate(size - 5)
     with pytest.raises(ParseFailed) as caught:
         read_pdf(path)
     assert caught.value.code == "damaged"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from docutalk_ingest.adapters.parsers.pdf_text import page_text
 from docutalk_ingest.domain import MAX_PAGES, ParsedDocument, ParsedPage, ParseFailed, UnitSpan, freeze
 
 _WINDOW = 1 << 20
+_READ_TOGETHER = 64 << 20
+"""Bytes of a file whose pages are read before it is opened anew."""
+_MAX_UNLOCKED = 1 << 30
 _MAX_BOOKMARKS = 5_000
 _MAX_TITLE = 500
 _MAX_UNSEEN = 10
@@ -35,7 +38,11 @@ def read_pdf(path: Path, password: str | None = None) -> ParsedDocument:
         raise ParseFailed("damaged", "The PDF holds no page that can be read. Save it again from a PDF reader and upload that.")
     if count > MAX_PAGES:
         raise ParseFailed("too_many_pages", f"The PDF has {count:,} pages; {MAX_PAGES:,} are supported. Split it.")
-    return ParsedDocument(pages=_pages(document, count), page_count=count, metadata=_metadata(document))
+    metadata, bookmarks = _metadata(document), _bookmarks(document)
+    # pdfium keeps every stream it has read until the document is closed: the images of a file of 2 GB took all memory.
+    together = max(1, count * _READ_TOGETHER // max(1, path.stat().st_size))
+    pages = _pages(document, lambda: pdfium.PdfDocument(path, password=password), range(0, count, together), bookmarks)
+    return ParsedDocument(pages=pages, page_count=count, metadata=metadata)
 
 
 def open_pdf(path: Path, password: str | None = None) -> pdfium.PdfDocument:
@@ -60,7 +67,11 @@ def open_pdf(path: Path, password: str | None = None) -> pdfium.PdfDocument:
 
 
 def save_unlocked(path: Path, password: str, copy: Path) -> bool:
-    """Writes a PDF that this password opens without its protection. False when it has none: there is nothing to unlock."""
+    """Writes a PDF that this password opens without its protection. False when it has none, or is of more than 1 GiB: all of it
+    is in memory meanwhile.
+    """
+    if path.stat().st_size > _MAX_UNLOCKED:
+        return False
     document = open_pdf(path, password)
     try:
         if pdfium_c.FPDF_GetSecurityHandlerRevision(document) < 0:
@@ -123,10 +134,18 @@ def _rfind(path: Path, words: tuple[bytes, ...]) -> int:
     return 0
 
 
-def _pages(document: pdfium.PdfDocument, count: int) -> Iterator[ParsedPage]:
+def _pages(
+    document: pdfium.PdfDocument,
+    reopen: Callable[[], pdfium.PdfDocument],
+    openings: range,
+    bookmarks: dict[int, list[tuple[str, int]]],
+) -> Iterator[ParsedPage]:
+    """As many as `openings` end with; at each of its steps the document is opened anew."""
     any_readable = False
-    bookmarks = _bookmarks(document)
-    for index in range(count):
+    for index in range(openings.stop):
+        if index and index in openings:
+            document.close()
+            document = reopen()
         label = freeze(document.get_page_label(index)).strip() or str(index + 1)
         page = pdfium_c.FPDF_LoadPage(document, index)
         if not page:
