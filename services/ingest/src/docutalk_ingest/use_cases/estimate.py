@@ -24,18 +24,18 @@ class Estimator:
     def position(self, workspace_id: UUID, rank: int) -> int:
         """The place in the fair order, from 1, of the workspace's waiting document of that rank.
 
-        The dispatcher always serves the workspace with the least in flight; so the n-th document of a workspace with m in
-        flight has its turn in round m + n, and within a round the oldest line comes first.
+        The dispatcher always serves the workspace with the least in flight: the n-th document of one with m in flight goes in
+        round m + n. Within a round, those that have taken part in fewer rounds come first, and of these the oldest line.
         """
-        mine = self.lines.in_flight.get(workspace_id, 0) + rank
+        in_flight = self.lines.in_flight.get(workspace_id, 0)
         ahead = rank - 1
         for other, count in self.lines.waiting.items():
             if other == workspace_id:
                 continue
             theirs = self.lines.in_flight.get(other, 0)
-            before_me = mine - 1 - theirs
-            mine_is_older = self.lines.oldest.get(workspace_id, self.lines.oldest[other]) <= self.lines.oldest[other]
-            ahead += min(count, max(0, before_me if mine_is_older else before_me + 1))
+            older = self.lines.oldest[other] < self.lines.oldest[workspace_id]
+            in_my_round = theirs > in_flight or (theirs == in_flight and older)
+            ahead += min(count, max(0, in_flight + rank - 1 - theirs + in_my_round))
         return ahead + 1
 
     def to_embed(self, workspace_id: UUID, chunks: float) -> float | None:
