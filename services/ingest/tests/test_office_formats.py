@@ -133,6 +133,12 @@ class TestWord:
         assert metadata.created_at == dt.datetime(2024, 3, 1, 10, tzinfo=dt.UTC)
         assert metadata.modified_at is None
 
+    def test_old_word_art_is_text_and_readings_of_characters_are_not(self, tmp_path: Path) -> None:
+        art = "<w:pict><v:shape xmlns:v='v'><v:textpath string='DRAFT'/></v:shape></w:pict>"
+        ruby = "<w:ruby><w:rt><w:r><w:t>にほん</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>日本</w:t></w:r></w:rubyBase></w:ruby>"
+        page = read(tmp_path, docx(f"<w:p><w:r>{art}</w:r></w:p><w:p><w:r>{ruby}</w:r></w:p>"), "a.docx")[0]
+        assert page.text == "DRAFT\n日本"
+
     def test_document_that_begins_with_a_heading_is_called_by_it(self, tmp_path: Path) -> None:
         body = paragraph("1 March") + styled("The log", "Titel") + styled("Day one", "berschrift1")
         data = docx(body, parts={"word/styles.xml": self.STYLES}, relations=self.RELATION)

@@ -15,7 +15,7 @@ from lxml import etree
 from docutalk_ingest.adapters.parsers.docx_styles import Paragraphs
 from docutalk_ingest.adapters.parsers.drawing import write_chart, write_diagram
 from docutalk_ingest.adapters.parsers.office_text import OfficeText, titled
-from docutalk_ingest.adapters.parsers.office_xml import Package, Relation, child, local
+from docutalk_ingest.adapters.parsers.office_xml import Package, Relation, child, local, value
 from docutalk_ingest.domain import ParsedDocument, ParsedPage, ParseFailed
 
 _WHAT = "Word document"
@@ -43,6 +43,7 @@ _SKIPPED = frozenset(
         "instrText",
         "delText",
         "delInstrText",
+        "rt",
         "Fallback",
     }
 )
@@ -129,6 +130,9 @@ class _Walker:
             self.out.write((element.text or "") + "".join(part.tail or "" for part in element))
         elif name in _LITERAL:
             self.out.write(_LITERAL[name])
+        elif name == "textpath":
+            # Old word art, such as a watermark, is an attribute.
+            self.out.write(value(element, "string"))
         elif name == "p":
             self._paragraph(element)
         elif name == "tbl":
