@@ -276,6 +276,49 @@ async def test_overdue_schedule_fires_after_the_server_was_killed(stack: TestSta
     await wait_until(fired, seconds=10, what="the overdue schedule fires")
 
 
+@pytest.fixture
+async def scheduled(server: Server) -> str:
+    """The first part of the subjects of a stream that takes schedules."""
+    name = f"{server.stream}W"
+    base = name.lower()
+    await server.js.add_stream(StreamConfig(name=name, subjects=[f"{base}.>"], allow_msg_schedules=True, allow_rollup_hdrs=True))
+    return base
+
+
+async def test_schedule_replaces_the_one_before_under_its_subject_and_fires_at_once_for_a_past_time(
+    server: Server, scheduled: str
+) -> None:
+    """Why a source has one subject, and needs no right to purge: whatever was asked for it before is gone."""
+    later, before = datetime.now(UTC) + timedelta(hours=1), datetime.now(UTC) - timedelta(days=1)
+    for at, data in ((later, b"first"), (before, b"second")):
+        headers = {"Nats-Schedule": f"@at {at:%Y-%m-%dT%H:%M:%SZ}", "Nats-Schedule-Target": f"{scheduled}.due"}
+        await server.js.publish(f"{scheduled}.schedule", data, headers=headers | {"Nats-Schedule-Rollup": "sub"})
+
+    async def fired() -> bool:
+        info = await server.js.stream_info(scheduled.upper(), subjects_filter=f"{scheduled}.>")
+        return info.state.subjects == {f"{scheduled}.due": 1}
+
+    await wait_until(fired, seconds=8, what="the second fires and both schedules are gone")
+    assert (await server.js.get_last_msg(scheduled.upper(), f"{scheduled}.due")).data == b"second"
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"Nats-Schedule": "0 6 * * *"},
+        {"Nats-Schedule": "@every 0.5s"},
+        {"Nats-Schedule": "0 0 6 * * *", "Nats-Schedule-Time-Zone": "Mars/Olympus"},
+        {"Nats-Schedule": "@every 1h", "Nats-Schedule-Time-Zone": "UTC"},
+    ],
+)
+async def test_server_takes_no_cron_of_five_fields_and_no_zone_that_its_machine_does_not_know(
+    server: Server, scheduled: str, schedule: dict[str, str]
+) -> None:
+    """Why next times are computed by ingest: people write five fields, and the server's image has no time zones at all."""
+    with pytest.raises(APIError, match="message schedules"):
+        await server.js.publish(f"{scheduled}.schedule", b"", headers={**schedule, "Nats-Schedule-Target": f"{scheduled}.due"})
+
+
 def test_server_is_told_to_write_through_before_it_acknowledges() -> None:
     """The server's default is two minutes: a power cut would take what it had acknowledged."""
     passwords = dict.fromkeys((*SERVICES, "operator"), "x")
