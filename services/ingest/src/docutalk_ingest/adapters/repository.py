@@ -113,8 +113,13 @@ class Pruned:
     object_keys: list[str]
 
 
+# For whoever names documents by their ids. Opaque on purpose: a plain `IS NULL` lets the planner take one of the partial indexes,
+# and of a table that it has not analysed since 10,000 rows came in at once it takes the wrong one: 8 ms instead of 1.
+_ALIVE = func.num_nulls(documents.c.deleted_at) == 1
+
+
 def _current(document_id: UUID, version: int, attempt: int | None = None) -> ColumnElement[bool]:
-    which = [documents.c.document_id == document_id, documents.c.version == version, documents.c.deleted_at.is_(None)]
+    which = [documents.c.document_id == document_id, documents.c.version == version, _ALIVE]
     if attempt is not None:
         which.append(documents.c.attempt == attempt)
     return and_(*which)
@@ -286,7 +291,7 @@ class DocumentRepository:
                 where=and_(
                     documents.c.version < upload.version,
                     documents.c.workspace_id == upload.workspace_id,
-                    documents.c.deleted_at.is_(None),
+                    _ALIVE,
                 ),
             )
             .returning(*_SHOWN)
@@ -318,9 +323,7 @@ class DocumentRepository:
 
     async def lock(self, document_id: UUID) -> Document | None:
         """The document, unless it is deleted; no other transaction changes it until this one ends."""
-        return await self._one(
-            select(*_SHOWN).where(documents.c.document_id == document_id, documents.c.deleted_at.is_(None)).with_for_update()
-        )
+        return await self._one(select(*_SHOWN).where(documents.c.document_id == document_id, _ALIVE).with_for_update())
 
     async def prune(self, document_id: UUID, keep: int) -> Pruned | None:
         """Forgets the versions before the newest `keep`, but for the one that is served. None when there are none."""
@@ -506,7 +509,7 @@ class DocumentRepository:
                 documents.c.document_id == document_id,
                 documents.c.status == DocumentStatus.QUEUED,
                 documents.c.released_at.is_(None),
-                documents.c.deleted_at.is_(None),
+                _ALIVE,
             )
             .values(released_at=func.now())
             .returning(documents.c.workspace_id, documents.c.version, documents.c.attempt, documents.c.cause)
@@ -524,7 +527,7 @@ class DocumentRepository:
             update(batches)
             .where(
                 which,
-                batches.c.released_at.is_(None),
+                func.num_nulls(batches.c.released_at) == 1,
                 ~batches.c.held,
                 documents.c.document_id == batches.c.document_id,
                 _current(document_id, version),
@@ -622,7 +625,7 @@ class DocumentRepository:
             update(documents)
             .where(
                 documents.c.document_id == document_id,
-                documents.c.deleted_at.is_(None),
+                _ALIVE,
                 or_(
                     documents.c.version > version,
                     and_(documents.c.version == version, documents.c.status == DocumentStatus.CANCELLED),
@@ -664,7 +667,7 @@ class DocumentRepository:
             .where(
                 documents.c.document_id.in_(document_ids),
                 documents.c.workspace_id == workspace_id,
-                documents.c.deleted_at.is_(None),
+                _ALIVE,
             )
             .order_by(documents.c.document_id)
             .with_for_update()
@@ -725,7 +728,7 @@ class DocumentRepository:
         keys = await self._object_keys(document_ids)
         count = select(func.count()).where(pages.c.document_id == documents.c.document_id).select_from(pages).scalar_subquery()
         deleted = await self._change_all(
-            and_(documents.c.document_id.in_(document_ids), documents.c.deleted_at.is_(None)),
+            and_(documents.c.document_id.in_(document_ids), _ALIVE),
             deleted_at=func.now(),
             erased_pages=count,
             password=None,
@@ -770,7 +773,7 @@ class DocumentRepository:
             and_(
                 documents.c.document_id == document_id,
                 documents.c.workspace_id == workspace_id,
-                documents.c.deleted_at.is_(None),
+                _ALIVE,
             ),
             filename=filename,
         )
@@ -783,7 +786,7 @@ class DocumentRepository:
             select(*_SHOWN).where(
                 documents.c.document_id == document_id,
                 documents.c.workspace_id == workspace_id,
-                documents.c.deleted_at.is_(None),
+                _ALIVE,
             )
         )
 
