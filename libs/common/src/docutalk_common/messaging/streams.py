@@ -132,7 +132,7 @@ class Durable:
 
 
 DURABLES: tuple[Durable, ...] = (
-    Durable("ingest-document-uploaded", "ingest", EVENTS, gateway.DocumentUploaded, concurrency=16),
+    Durable("ingest-document-uploaded", "ingest", EVENTS, gateway.DocumentUploaded, concurrency=64),
     Durable("ingest-document-extract", "ingest", WORK, ingest.ExtractDocument, concurrency=4),
     Durable("embed-chunks-index", "embed", WORK, ingest.IndexChunks, concurrency=4),
     Durable("embed-chunks-express", "embed", WORK, ingest.IndexChunksExpress, concurrency=2),
