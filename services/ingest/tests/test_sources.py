@@ -167,6 +167,14 @@ async def test_run_in_which_nothing_could_be_fetched_has_failed(sources: Sources
     assert "robots.txt" in (run.reason or "")
 
 
+async def test_host_that_does_not_answer_is_given_up_on_after_some_tries(sources: Sources, web: Web) -> None:
+    urls = [web.url(f"/{number}") for number in range(9)]
+    web.pages = {"/robots.txt": Page(status=404)} | {f"/{number}": Page(status=503) for number in range(9)}
+    _, run = await sources.collected(SourceKind.URLS, {"urls": urls})
+    assert (run.status, counts(run)) == (RunStatus.FAILED, (9, 0, 0, 0, 9))
+    assert len(web.seen) == 1 + 5
+
+
 async def test_rows_of_a_table_are_records_that_are_known_by_their_key(
     sources: Sources, web: Web, storage: ObjectStorage
 ) -> None:

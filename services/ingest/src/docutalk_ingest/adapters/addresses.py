@@ -107,7 +107,8 @@ class AddressBook:
         allowed = [text for text in found if self.allows(ipaddress.ip_address(text))]
         if not allowed:
             raise AddressRefused(
-                f"{host} leads to {', '.join(found[:3]) or 'no address'}, which is not on the public internet;"
+                # Not to which address: that would be a way to ask about the names of the network that we stand in.
+                f"{host} does not lead to the public internet;"
                 " an operator can open a network for sources with DOCUTALK_SOURCE_ALLOW_NETWORKS"
             )
         return allowed

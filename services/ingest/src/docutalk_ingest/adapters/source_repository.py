@@ -154,7 +154,7 @@ class SourceRepository:
 
     # --- when they are due
 
-    async def to_set(self, *, overdue_before: datetime, most: int = 500) -> list[Appointment]:
+    async def to_set(self, *, overdue_before: datetime, most: int = 5000) -> list[Appointment]:
         """Sources for which the server's clock is not set to their next run, or did not go off for longer than it should."""
         statement = (
             select(sources.c.workspace_id, sources.c.source_id, sources.c.next_run_at)
@@ -253,6 +253,12 @@ class SourceRepository:
         )
         row = (await self._session.execute(statement)).mappings().one_or_none()
         return SourceRun.model_validate(dict(row)) if row else None
+
+    async def cancel_run(self, source_id: UUID, reason: str) -> SourceRun | None:
+        """Ends the run that is going on, if there is one: also one whose work was lost."""
+        statement = select(source_runs.c.run_id).where(source_runs.c.source_id == source_id, source_runs.c.status.in_(GOING_ON))
+        run_id = await self._session.scalar(statement)
+        return await self.finish_run(run_id, RunStatus.CANCELLED, reason) if run_id is not None else None
 
     async def runs(self, source_id: UUID, *, page: int, per_page: int) -> tuple[list[SourceRun], int]:
         """A page of runs, newest first, and how many there are in all."""

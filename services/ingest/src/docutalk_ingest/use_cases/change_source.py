@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from docutalk_common.contracts.ingest import ChangeSource, Source
+from docutalk_common.contracts.ingest import ChangeSource, Source, SourceRan
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound, RequestFailed
 
@@ -36,6 +36,10 @@ async def change_source(
         values = _changes(request, source, min_interval)
         if values:
             await repository.change(source.source_id, **values)
+        if source.paused is False and values.get("paused"):
+            run = await repository.cancel_run(source.source_id, "The source was paused.")
+            if run is not None:
+                transaction.emit(SourceRan(workspace_id=source.workspace_id, source_id=source.source_id, run=run))
         changed = await repository.get(request.workspace_id, request.source_id)
         assert changed is not None, "the row is locked"
     wake()

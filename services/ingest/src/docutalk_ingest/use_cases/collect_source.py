@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import unescape
-from pathlib import PurePosixPath
 from uuid import uuid4
 
 import httpx
@@ -32,7 +31,7 @@ from docutalk_ingest.adapters.fetcher import FetchFailed
 from docutalk_ingest.adapters.repository import DocumentRepository
 from docutalk_ingest.adapters.source_repository import KnownItem, SourceRepository
 from docutalk_ingest.adapters.sources.fingerprint import fingerprint
-from docutalk_ingest.adapters.sources.item import Item, Listing, ListingFailed, Reach, Validators, name_of
+from docutalk_ingest.adapters.sources.item import Item, Listing, ListingFailed, Reach, Validators, name_of, suffix_of
 from docutalk_ingest.adapters.sources.kinds import read_config
 from docutalk_ingest.domain import KEPT_VERSIONS, freeze
 from docutalk_ingest.use_cases.register_document import register_version
@@ -42,6 +41,9 @@ log = get_logger(__name__)
 HOSTS_AT_ONCE = 4
 TOLD_SECONDS = 1.0
 TOLD_ITEMS = 500
+# A thousand addresses of a host that is down would take ten seconds each.
+PATIENCE = 5
+_NOBODY_ANSWERS = frozenset({"unreachable", "too_slow", "name_not_found", "busy"})
 _SUFFIXES = {HTML: ".html", PLAIN: ".txt", "application/pdf": ".pdf"}
 
 
@@ -159,23 +161,29 @@ class _Run:
 
     async def _work(self, waiting: deque[deque[Item]]) -> None:
         while waiting:
+            in_vain = 0
             for item in waiting.popleft():
-                await self._one(item)
+                try:
+                    if in_vain == PATIENCE:
+                        raise FetchFailed("given_up", f"{item.origin} was not tried: its host has not answered {in_vain} times.")
+                    await self._one(item)
+                    in_vain = 0
+                except FetchFailed as failure:
+                    if failure.code != "given_up":
+                        in_vain = in_vain + 1 if failure.code in _NOBODY_ANSWERS else 0
+                    async with self._item() as (_, repository):
+                        if await repository.note_failed(self.source.source_id, self.run.run_id, item, freeze(str(failure))):
+                            await repository.count(self.run.run_id, "failed")
                 await self._tell_unchanged(when_due=True)
 
     async def _one(self, item: Item) -> None:
+        """Raises `FetchFailed`."""
         known = self.known.get(item.key)
         if known is not None and known.removed:
             # Somebody deleted this document; it does not come back by itself.
             self.unchanged[item.key] = known.validators
             return
-        try:
-            item, validators, content_type, body = await self._content(item, known)
-        except FetchFailed as failure:
-            async with self._item() as (_, repository):
-                if await repository.note_failed(self.source.source_id, self.run.run_id, item, freeze(str(failure))):
-                    await repository.count(self.run.run_id, "failed")
-            return
+        item, validators, content_type, body = await self._content(item, known)
         content_hash = await asyncio.to_thread(fingerprint, body, content_type) if body else ""
         if known is not None and (not body or known.content_hash == content_hash):
             self.unchanged[item.key] = validators
@@ -205,8 +213,7 @@ class _Run:
         document_id = known.document_id if (known := self.known.get(item.key)) else None
         # The key names the document, whose id is given when the item is taken: a new one is settled here.
         document_id = document_id or uuid4()
-        suffix = PurePosixPath(item.name).suffix[:16]
-        object_key = f"{self.source.workspace_id}/{document_id}/{uuid4()}{suffix}"
+        object_key = f"{self.source.workspace_id}/{document_id}/{uuid4()}{suffix_of(item.name)}"
         await self.collector.storage.upload_stream(object_key, _blocks(body), content_type=content_type)
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
         used = False
@@ -296,8 +303,7 @@ async def _blocks(body: bytes) -> AsyncIterator[bytes]:
 def _name(item: Item, content_type: str, body: bytes) -> str:
     """What people see: a page's own title, a file's own name."""
     if content_type != HTML:
-        known = _SUFFIXES.get(content_type, "")
-        return item.name if PurePosixPath(item.name).suffix else item.name + known
+        return item.name if suffix_of(item.name) else item.name + _SUFFIXES.get(content_type, "")
     head = body[:HEAD_BYTES]
     lower = head.lower()
     start = lower.find(b"<title")

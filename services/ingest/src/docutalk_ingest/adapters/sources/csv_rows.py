@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import hashlib
 import io
@@ -50,11 +51,15 @@ class CsvRows(SourceConfig):
 
     async def items(self, reach: Reach, validators: Validators) -> Listing:
         if self.url is None:
-            return self._records(self.text or "", "the text", reach.max_items)
+            return await asyncio.to_thread(self._records, self.text or "", "the text", reach.max_items)
         fetched = await reach.fetcher.fetch(self.url, etag=validators.etag, last_modified=validators.last_modified)
         if fetched.unchanged:
             return Listing(unchanged=True, validators=validators)
-        listing = self._records(decode_bytes(fetched.body, fetched.charset), fetched.url, reach.max_items)
+
+        def read() -> Listing:
+            return self._records(decode_bytes(fetched.body, fetched.charset), fetched.url, reach.max_items)
+
+        listing = await asyncio.to_thread(read)
         return Listing(listing.items, Validators(fetched.etag, fetched.last_modified), note=listing.note)
 
     def _records(self, text: str, origin: str, most: int) -> Listing:

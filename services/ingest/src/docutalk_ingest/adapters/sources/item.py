@@ -15,6 +15,7 @@ from docutalk_ingest.adapters.fetcher import Fetcher
 
 _MAX_KEY = 400
 _MAX_NAME = 120
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}$")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]+")
 
 
@@ -88,6 +89,12 @@ class SourceConfig(BaseModel, ABC):
     @abstractmethod
     async def items(self, reach: Reach, validators: Validators) -> Listing:
         """Raises `ListingFailed` or `FetchFailed`."""
+
+
+def suffix_of(name: str) -> str:
+    """What a file's name ends with, `.pdf`; nothing when what follows the last dot is just words."""
+    found = _SUFFIX.search(name)
+    return found[0].lower() if found else ""
 
 
 def key_of(text: str) -> str:
