@@ -74,6 +74,26 @@ async def test_photo_lying_on_its_side_and_transparent_are_read(parser: Isolated
     assert [page.text for page in pages] == ["Upright"]
 
 
+@pytest.mark.parametrize("rotate", [90, 180, 270])
+async def test_page_that_was_scanned_sideways_or_on_its_head_is_read(parser: IsolatedParser, tmp_path: Path, rotate: int) -> None:
+    scan = picture("The harbour was quiet", "and the ship was old.", size=(440, 140), rotate=rotate)
+    (tmp_path / "source").write_bytes(encoded(scan, "PNG"))
+    [page] = await pages_of(await parser.parse(tmp_path / "source", "a.png", tmp_path))
+    assert page.text == "The harbour was quiet\nand the ship was old."
+    assert page.lines is not None
+    left, top, right, bottom = page.lines[0][2:]
+    # Its first line is at the left, at the bottom, at the right.
+    assert {90: right < 0.5, 180: top > 0.5, 270: left > 0.5}[rotate]
+    assert (bottom - top > right - left) == (rotate != 180)
+
+
+async def test_long_picture_of_a_screen_is_read_line_by_line(parser: IsolatedParser, tmp_path: Path) -> None:
+    said = [f"Entry {number}" for number in range(10, 34)]
+    (tmp_path / "source").write_bytes(encoded(picture(*said, size=(400, 1200)), "PNG"))
+    [page] = await pages_of(await parser.parse(tmp_path / "source", "a.png", tmp_path))
+    assert page.text.split() == " ".join(said).split()
+
+
 async def test_picture_without_text_is_no_text(parser: IsolatedParser, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(encoded(BLANK, "PNG"))
     with pytest.raises(ParseFailed) as caught:

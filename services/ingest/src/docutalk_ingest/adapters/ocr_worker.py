@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ from docutalk_ingest.domain import ParseFailed
 
 LONG_SIDE = 2000
 """Pixels of a page's longer side: 170 dots an inch of A4. The recogniser shrinks what is larger."""
+_LONG = 2.5
+"""Times as high as wide: no page, but a picture of a screen that was scrolled. Read in strips `_STRIP` times as high as wide."""
+_STRIP = 1.4
+_SURE = 0.85
+_AS_SURE = 0.02
 _DAMAGED = "the picture is damaged"
 _DETECTION_SIDE = 960
 _DETECTOR = "PP-OCRv6_det_small.onnx"
@@ -125,18 +131,79 @@ class _Recogniser:
         self._see(first)
 
     def __call__(self, path: Path, number: int) -> dict[str, Any]:
-        """The lines that are seen on a page: text, and x and y of the corners, from the upper left one round."""
+        """The lines that are seen on a page: text, and x and y of the corners, from its upper left one round as it is read."""
         picture = picture_of(path, number, long_side=LONG_SIDE)
-        return {"lines": self._see(picture), "width": picture.width, "height": picture.height}
+        seen = self._see(picture)
+        turn = seen.turn
+        if turn is not None:
+            turned = self._see(picture.transpose(turn))
+            if turned.certainty > seen.certainty - _AS_SURE:
+                seen = _Seen([_turned_back(line, turn, picture) for line in turned.lines], turned.scores)
+        return {"lines": seen.lines, "width": picture.width, "height": picture.height}
 
-    def _see(self, picture: Image.Image) -> list[list[Any]]:
-        found: Any = self._engine(self._array(picture)[:, :, ::-1])  # it takes blue first
-        if found.boxes is None or found.txts is None:
-            return []
-        return [
-            [text, *(round(float(edge), 1) for edge in corners.ravel())]
-            for text, corners in zip(found.txts, found.boxes, strict=True)
-        ]
+    def _see(self, picture: Image.Image) -> _Seen:
+        """In strips where the picture is long: the recogniser would shrink it until nothing can be read."""
+        height = round(picture.width * _STRIP) if picture.height > _LONG * picture.width else picture.height
+        overlap = height // 8
+        seen = _Seen([], [])
+        for top in range(0, max(1, picture.height - overlap), height - overlap):
+            strip = picture.crop((0, top, picture.width, min(picture.height, top + height)))
+            found: Any = self._engine(self._array(strip)[:, :, ::-1])  # it takes blue first
+            if found.boxes is None or found.txts is None:
+                continue
+            # A line in the overlap belongs to the strip in whose part of it its middle lies.
+            first = top + overlap / 2 if top else 0
+            last = top + height - overlap / 2 if top + height < picture.height else picture.height
+            for text, corners, score in zip(found.txts, found.boxes, found.scores, strict=True):
+                corners[:, 1] += top
+                if first <= corners[:, 1].mean() < last:
+                    seen.lines.append([text, *(round(float(edge), 1) for edge in corners.ravel())])
+                    seen.scores.append(float(score))
+        return seen
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Lines as `OcrReader.read` answers them, and how sure the recogniser is of each, 0 to 1."""
+
+    lines: list[list[Any]]
+    scores: list[float]
+
+    @property
+    def certainty(self) -> float:
+        """Of the whole page: 0.99 when it is upright, 0.73 when it stands on its head."""
+        weights = [len(line[0]) for line in self.lines]
+        return sum(w * s for w, s in zip(weights, self.scores, strict=True)) / (sum(weights) or 1)
+
+    @property
+    def turn(self) -> Image.Transpose | None:
+        """How to turn the page so that its text is upright, as it seems. Of lines that run down or up the page the recogniser
+        takes the first for text that runs up, so those of the other kind make no sense to it.
+        """
+        tall = sum(_is_tall(line) for line in self.lines)
+        makes_sense = self.certainty > _SURE
+        if 2 * tall > len(self.lines):
+            return Image.Transpose.ROTATE_90 if makes_sense else Image.Transpose.ROTATE_270
+        return None if makes_sense or not self.lines else Image.Transpose.ROTATE_180
+
+
+def _is_tall(line: list[Any]) -> bool:
+    xs, ys = line[1::2], line[2::2]
+    return bool(max(ys) - min(ys) > 1.5 * (max(xs) - min(xs)))
+
+
+def _turned_back(line: list[Any], turn: Image.Transpose, picture: Image.Image) -> list[Any]:
+    """A line of the turned picture with its corners on the picture."""
+    back: list[Any] = [line[0]]
+    for x, y in zip(line[1::2], line[2::2], strict=True):
+        match turn:
+            case Image.Transpose.ROTATE_90:
+                back += [picture.width - y, x]
+            case Image.Transpose.ROTATE_180:
+                back += [picture.width - x, picture.height - y]
+            case _:
+                back += [y, picture.height - x]
+    return back
 
 
 if __name__ == "__main__":

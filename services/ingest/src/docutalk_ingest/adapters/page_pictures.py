@@ -12,12 +12,14 @@ from docutalk_ingest.adapters.parsers.image import MEDIA_TYPES, frame_size, load
 from docutalk_ingest.adapters.parsers.pdf import open_pdf
 from docutalk_ingest.domain import ParseFailed
 
+_SHORT_SIDE = 0.5
 MAX_PIXELS = 6_000_000
 """Of a picture made here: a page of A3 at 150 dots per inch, and 18 MB of memory."""
 
 
 def picture_of(path: Path, number: int, *, width: int | None = None, long_side: int | None = None) -> Image.Image:
-    """Page `number` in RGB, `width` pixels wide or its longer side `long_side` pixels long; smaller where that were more than
+    """Page `number` in RGB, `width` pixels wide, or its longer side `long_side` pixels long and its shorter one at least half of
+    that; smaller where that were more than
     six million pixels, and an image never larger than it is. `no_image` for a file whose pages have no looks of their own.
     """
     media_type = kinds.detect_file(path, "")
@@ -29,7 +31,7 @@ def picture_of(path: Path, number: int, *, width: int | None = None, long_side: 
 
 
 def _scale(size: tuple[float, float], width: int | None, long_side: int | None) -> float:
-    scale = width / size[0] if width else (long_side or 1) / max(size)
+    scale = width / size[0] if width else max((long_side or 1) / max(size), _SHORT_SIDE * (long_side or 1) / min(size))
     return min(scale, math.sqrt(MAX_PIXELS / (size[0] * size[1])))
 
 
