@@ -7,8 +7,11 @@ import hashlib
 import os
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -88,6 +91,56 @@ async def test_upload_that_is_cancelled_leaves_nothing(storage: ObjectStorage) -
         await upload
     assert await storage.keys(key.rpartition("/")[0]) == []
     assert len(unfinished(storage)) == before
+
+
+class _Listing(BaseHTTPRequestHandler):
+    """An S3 server with three unfinished uploads in two pages; rclone, which the other tests run on, does not list its own."""
+
+    ended: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        second = "key-marker=ws%2Fyoung" in self.path
+        upload = "<Upload><Key>{0}</Key><UploadId>id-{0}</UploadId><Initiated>{1}</Initiated></Upload>"
+        uploads = upload.format("ws/older", "2026-01-01T00:00:00.000Z")
+        if not second:
+            uploads = upload.format("ws/old", "2026-01-01T00:00:00.000Z") + upload.format("ws/young", "2026-01-03T00:00:00.000Z")
+            uploads += "<NextKeyMarker>ws/young</NextKeyMarker>"
+        more = str(not second).lower()
+        self._answer(200, f"<ListMultipartUploadsResult><IsTruncated>{more}</IsTruncated>{uploads}</ListMultipartUploadsResult>")
+
+    def do_DELETE(self) -> None:
+        self.ended.append(self.path.partition("?")[0])
+        self._answer(204, "")
+
+    def _answer(self, status: int, body: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+async def test_unfinished_uploads_are_ended_once_they_are_old(stack: TestStack) -> None:
+    settings = ServiceSettings.from_environment(stack.service_environment("gateway"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Listing) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        storage = ObjectStorage(settings.model_copy(update={"s3_endpoint": f"127.0.0.1:{server.server_port}"}))
+        try:
+            ended = await storage.abort_unfinished(datetime(2026, 1, 2, tzinfo=UTC))
+        finally:
+            storage.close()
+            server.shutdown()
+            thread.join()
+    assert ended == 2
+    assert _Listing.ended == [f"/{settings.s3_bucket}/ws/old", f"/{settings.s3_bucket}/ws/older"]
+
+
+async def test_store_that_lists_no_unfinished_uploads_has_none(storage: ObjectStorage) -> None:
+    assert await storage.abort_unfinished(datetime.now(UTC)) == 0
 
 
 async def test_senders_that_stall_do_not_stop_anyone_else(storage: ObjectStorage) -> None:

@@ -19,7 +19,7 @@ from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.contracts.ingest import DocumentStatus
 from docutalk_common.db import Cause, Database
-from docutalk_common.errors import NotFound
+from docutalk_common.errors import NotFound, RequestFailed
 from docutalk_common.messaging.broker import MessageBroker
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.messaging.streams import TOKENS, ServiceName
@@ -152,6 +152,13 @@ class Ingest:
     documents: dict[UUID, ingest.Document] = field(default_factory=dict)
     pages: dict[tuple[UUID, int], str] = field(default_factory=dict)
     deleted: set[UUID] = field(default_factory=set)
+    versions: dict[UUID, list[ingest.DocumentVersion]] = field(default_factory=dict)
+    progress: ingest.WorkspaceProgress = field(default_factory=ingest.WorkspaceProgress)
+    progress_asked: int = 0
+    known_keys: set[str] = field(default_factory=set)
+    sources: dict[UUID, ingest.Source] = field(default_factory=dict)
+    asked: list[Any] = field(default_factory=list)
+    """Requests that change something, as they came."""
 
     def put(self, workspace_id: UUID, document_id: UUID, **fields: Any) -> ingest.Document:
         """Registers a document."""
@@ -192,11 +199,115 @@ class Ingest:
             if document.workspace_id == request.workspace_id
             and request.status in {None, document.status}
             and (request.q or "").casefold() in document.filename.casefold()
+            and request.content_type in {None, document.content_type}
+            and request.source_id in {None, document.source_id}
         ]
         mine.sort(key=lambda document: document.document_id, reverse=True)
         start = (request.page - 1) * request.per_page
         known = [i for i in request.pending_ids if i in self.documents or i in self.deleted]
         return ingest.DocumentList(items=mine[start : start + request.per_page], total=len(mine), known_ids=known)
+
+    async def retry(self, request: ingest.RetryDocument, _cause: Cause) -> ingest.Document:
+        self.asked.append(request)
+        document = self._find(request.workspace_id, request.document_id)
+        if document.status not in {DocumentStatus.FAILED, DocumentStatus.CANCELLED}:
+            raise RequestFailed("conflict", f"{document.filename} is {document.status.value}: there is nothing to retry.")
+        return self._change(document, status=DocumentStatus.QUEUED, attempt=document.attempt + 1, reason=None, code=None)
+
+    async def cancel(self, request: ingest.CancelDocument, _cause: Cause) -> ingest.Document:
+        document = self._find(request.workspace_id, request.document_id)
+        if document.status in {DocumentStatus.READY, DocumentStatus.FAILED, DocumentStatus.CANCELLED}:
+            raise RequestFailed("conflict", f"{document.filename} is {document.status.value}: there is nothing to stop.")
+        return self._change(document, status=DocumentStatus.CANCELLED)
+
+    async def rename(self, request: ingest.RenameDocument, _cause: Cause) -> ingest.Document:
+        return self._change(self._find(request.workspace_id, request.document_id), filename=request.filename)
+
+    async def change(self, request: ingest.ChangeDocuments, cause: Cause) -> ingest.DocumentsChanged:
+        self.asked.append(request)
+        about = {"workspace_id": request.workspace_id}
+        done, refused = [], []
+        for document_id in request.document_ids or list(self.documents):
+            try:
+                match request.action:
+                    case ingest.BulkAction.DELETE:
+                        await self.delete(
+                            ingest.DeleteDocument(**about, document_id=document_id, deleted_by=request.changed_by), cause
+                        )
+                    case ingest.BulkAction.CANCEL:
+                        await self.cancel(
+                            ingest.CancelDocument(**about, document_id=document_id, cancelled_by=request.changed_by), cause
+                        )
+                    case ingest.BulkAction.RETRY:
+                        await self.retry(
+                            ingest.RetryDocument(**about, document_id=document_id, retried_by=request.changed_by), cause
+                        )
+                done.append(document_id)
+            except RequestFailed as error:
+                refused.append(ingest.DocumentRefused(document_id=document_id, code=error.code, reason=str(error)))
+        return ingest.DocumentsChanged(document_ids=done, refused=refused, remaining=3)
+
+    def _change(self, document: ingest.Document, **fields: Any) -> ingest.Document:
+        self.documents[document.document_id] = document.model_copy(update=fields)
+        return self.documents[document.document_id]
+
+    async def list_versions(self, request: ingest.ListVersions, _cause: Cause) -> ingest.VersionList:
+        document = self._find(request.workspace_id, request.document_id)
+        return ingest.VersionList(items=self.versions.get(request.document_id, []), served_version=document.served_version)
+
+    async def get_progress(self, _request: ingest.GetProgress, _cause: Cause) -> ingest.WorkspaceProgress:
+        self.progress_asked += 1
+        return self.progress
+
+    async def know_objects(self, request: ingest.KnownObjects, _cause: Cause) -> ingest.ObjectsKnown:
+        self.asked.append(request)
+        return ingest.ObjectsKnown(keys=[key for key in request.keys if key in self.known_keys])
+
+    def _source(self, workspace_id: UUID, source_id: UUID) -> ingest.Source:
+        source = self.sources.get(source_id)
+        if source is None or source.workspace_id != workspace_id:
+            raise NotFound("There is no such source.")
+        return source
+
+    async def create_source(self, request: ingest.CreateSource, _cause: Cause) -> ingest.Source:
+        self.asked.append(request)
+        if request.kind is ingest.SourceKind.FEED and "url" not in request.config:
+            raise RequestFailed("invalid", "A feed needs its url.")
+        now = datetime.now(UTC)
+        source = ingest.Source(**request.model_dump(), created_at=now, updated_at=now, last_run=self._run(request.source_id))
+        self.sources[source.source_id] = source
+        return source
+
+    async def list_sources(self, request: ingest.ListSources, _cause: Cause) -> ingest.SourceList:
+        mine = [source for source in self.sources.values() if source.workspace_id == request.workspace_id]
+        return ingest.SourceList(items=mine, total=len(mine))
+
+    async def get_source(self, request: ingest.GetSource, _cause: Cause) -> ingest.Source:
+        return self._source(request.workspace_id, request.source_id)
+
+    async def change_source(self, request: ingest.ChangeSource, _cause: Cause) -> ingest.Source:
+        source = self._source(request.workspace_id, request.source_id)
+        changes = {name: getattr(request, name) for name in request.fields}
+        self.sources[source.source_id] = source.model_copy(update=changes)
+        return self.sources[source.source_id]
+
+    async def delete_source(self, request: ingest.DeleteSource, _cause: Cause) -> ingest.SourceRemoved:
+        self.asked.append(request)
+        del self.sources[self._source(request.workspace_id, request.source_id).source_id]
+        return ingest.SourceRemoved(source_id=request.source_id)
+
+    async def run_source(self, request: ingest.RunSource, _cause: Cause) -> ingest.SourceRun:
+        if self._source(request.workspace_id, request.source_id).paused:
+            raise RequestFailed("conflict", "A run of this source is going on.")
+        return self._run(request.source_id)
+
+    async def list_runs(self, request: ingest.ListRuns, _cause: Cause) -> ingest.RunList:
+        return ingest.RunList(items=[self._run(self._source(request.workspace_id, request.source_id).source_id)], total=1)
+
+    def _run(self, source_id: UUID) -> ingest.SourceRun:
+        now = datetime.now(UTC)
+        status = ingest.RunStatus.QUEUED
+        return ingest.SourceRun(run_id=uuid7(), source_id=source_id, trigger="manual", status=status, queued_at=now)
 
     async def get_pages(self, request: ingest.GetPages, _cause: Cause) -> ingest.Pages:
         found = []
@@ -207,7 +318,12 @@ class Ingest:
                 piece = text[ref.start : ref.end]
                 found.append(
                     ingest.Page(
-                        document_id=ref.document_id, number=ref.number, label=str(ref.number), text=piece, start=ref.start
+                        document_id=ref.document_id,
+                        version=ref.version or document.served_version or 1,
+                        number=ref.number,
+                        label=str(ref.number),
+                        text=piece,
+                        start=ref.start,
                     )
                 )
         return ingest.Pages(pages=found)
@@ -332,7 +448,21 @@ async def ingest_service(stack: TestStack) -> AsyncIterator[Ingest]:
     broker.answer("rpc.ingest.v1.document.get", service.get)
     broker.answer("rpc.ingest.v1.document.list", service.list)
     broker.answer("rpc.ingest.v1.document.delete", service.delete)
+    broker.answer("rpc.ingest.v1.document.retry", service.retry)
+    broker.answer("rpc.ingest.v1.document.cancel", service.cancel)
+    broker.answer("rpc.ingest.v1.document.rename", service.rename)
+    broker.answer("rpc.ingest.v1.document.change", service.change)
+    broker.answer("rpc.ingest.v1.version.list", service.list_versions)
+    broker.answer("rpc.ingest.v1.progress.get", service.get_progress)
+    broker.answer("rpc.ingest.v1.object.known", service.know_objects)
     broker.answer("rpc.ingest.v1.page.get", service.get_pages)
+    broker.answer("rpc.ingest.v1.source.create", service.create_source)
+    broker.answer("rpc.ingest.v1.source.list", service.list_sources)
+    broker.answer("rpc.ingest.v1.source.get", service.get_source)
+    broker.answer("rpc.ingest.v1.source.change", service.change_source)
+    broker.answer("rpc.ingest.v1.source.delete", service.delete_source)
+    broker.answer("rpc.ingest.v1.source.run", service.run_source)
+    broker.answer("rpc.ingest.v1.source.runs", service.list_runs)
     async with _running(broker):
         yield service
 

@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import nats
 import pytest
-from docutalk_common.contracts.chat import AnswerStarted
+from docutalk_common.contracts.chat import AnswerStarted, DocumentUncited
+from docutalk_common.contracts.embed import DocumentUnindexed
 from docutalk_common.contracts.envelope import Message, uuid7
-from docutalk_common.contracts.ingest import DocumentExtracted, DocumentProgressed, DocumentReady, DocumentStatus
+from docutalk_common.contracts.ingest import (
+    DocumentDeleted,
+    DocumentErased,
+    DocumentExtracted,
+    DocumentProgressed,
+    DocumentReady,
+    DocumentStatus,
+    RunStatus,
+    SourceRan,
+    SourceRun,
+    WorkspaceProgress,
+)
 from docutalk_common.messaging.streams import EVENTS
 from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire, envelope_for
@@ -110,6 +123,73 @@ async def test_workspace_stream_tells_of_now_on_and_of_its_own_documents_only(
         await send(wire, extracted(other.workspace, uuid7(), 2), started, extracted(person.workspace, uuid7(), 3))
         [event] = await first(events, 1)
     assert event.data["data"]["page_count"] == 3
+
+
+async def test_workspace_stream_tells_of_sources_too(wire: Wire, person: Any, read_events: Any) -> None:
+    source, now = uuid7(), datetime.now(UTC)
+    run = SourceRun(run_id=uuid7(), source_id=source, trigger="schedule", status=RunStatus.DONE, new=2, queued_at=now)
+    async with person.http.stream("GET", f"/api/v1/workspaces/{person.workspace}/events/stream") as response:
+        events = read_events(response)
+        await send(wire, SourceRan(workspace_id=person.workspace, source_id=source, run=run))
+        [event] = await first(events, 1)
+    assert (event.event, event.data["source_id"], event.data["document_id"]) == ("source.ran", str(source), None)
+    assert event.data["data"]["run"]["new"] == 2
+
+
+async def test_deleted_document_keeps_its_timeline_with_the_receipts(ingest_service: Any, wire: Wire, person: Any) -> None:
+    about = {"workspace_id": person.workspace, "document_id": uuid7()}
+    await send(
+        wire,
+        DocumentDeleted(**about, object_keys=["secret/place"]),
+        DocumentErased(**about, objects=2, pages=9),
+        DocumentUnindexed(**about, chunks=27),
+        DocumentUncited(**about, citations=3),
+    )
+    url = f"{person.documents}/{about['document_id']}"
+    assert (await person.http.get(url)).status_code == 404
+    items = (await person.http.get(f"{url}/events")).json()["items"]
+    assert [(item["event"], *list(item["data"].values())[2:]) for item in items] == [
+        ("document.deleted", None),
+        ("document.erased", 2, 9),
+        ("document.unindexed", 27),
+        ("document.uncited", 3),
+    ]
+    assert "secret" not in str(items)
+
+
+async def test_progress_of_a_workspace_is_told_when_it_changes_and_not_more_often_than_asked_for(
+    ingest_service: Any, wire: Wire, person: Any, read_events: Any
+) -> None:
+    ingest_service.progress = WorkspaceProgress(documents={"embedding": 1}, chunk_count=10, eta_seconds=4.2)
+    url = f"/api/v1/workspaces/{person.workspace}/progress"
+    told = {
+        **{"documents": {"embedding": 1}, "pages_done": 0, "page_count": 0},
+        **{"chunks_done": 0, "chunk_count": 10, "eta_seconds": 5},
+    }
+    assert (await person.http.get(url)).json() == told
+    async with person.http.stream("GET", f"{url}/stream") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = read_events(response)
+        assert [(event.event, event.data) for event in await first(events, 1)] == [("progress", told)]
+        asked = ingest_service.progress_asked
+        # Two changes of the workspace: one that is none in numbers, and one that is.
+        await send(wire, *(extracted(person.workspace, uuid7()) for _ in range(100)))
+
+        async def asked_again() -> bool:
+            return ingest_service.progress_asked > asked
+
+        await wait_until(asked_again, seconds=10, what="the gateway asked again")
+        assert ingest_service.progress_asked == asked + 1, "a hundred events are one question"
+        ingest_service.progress = WorkspaceProgress(documents={"ready": 1})
+        await send(wire, extracted(person.workspace, uuid7()))
+        [event] = await first(events, 1)
+    assert event.data["documents"] == {"ready": 1}
+
+
+async def test_progress_while_ingest_is_down_is_refused_and_not_a_silent_stream(person: Any) -> None:
+    url = f"/api/v1/workspaces/{person.workspace}/progress"
+    assert (await person.http.get(url)).status_code == 503
+    assert (await person.http.get(f"{url}/stream")).status_code == 503
 
 
 async def test_last_event_id_that_was_made_up_does_not_hide_what_comes(wire: Wire, person: Any, read_events: Any) -> None:

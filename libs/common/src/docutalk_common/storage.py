@@ -247,7 +247,11 @@ class ObjectStorage:
                 if not found.is_truncated or not marker:
                     return count
 
-        return await self._run(abort)
+        try:
+            return await self._run(abort)
+        except NotFound:
+            # What rclone answers as long as there was none, and anybody for one that has just ended.
+            return 0
 
     def close(self) -> None:
         """Lets the threads end."""
