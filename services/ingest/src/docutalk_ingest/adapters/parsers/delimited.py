@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from docutalk_ingest.adapters.parsers.page_text import MAX_UNITS, PageText
+from docutalk_ingest.adapters.parsers.page_text import PageText
 from docutalk_ingest.adapters.parsers.text import decode_file, read_text
 from docutalk_ingest.domain import MAX_CHARACTERS, ParsedDocument
 
@@ -47,8 +47,7 @@ def _page(rows: Iterator[list[str]]) -> PageText | None:
                 continue
             start = page.length
             page.add(line)
-            if number <= MAX_UNITS + 1:
-                page.unit("row", f"Row {number}", start)
+            page.unit("row", f"Row {number}", start)
             page.add("\n")
     except csv.Error:
         return None

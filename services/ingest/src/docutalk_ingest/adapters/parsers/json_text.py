@@ -41,17 +41,18 @@ def read_json(path: Path, password: str | None = None) -> ParsedDocument:
 
 def read_jsonl(path: Path, password: str | None = None) -> ParsedDocument:
     """One page, a record for each line. Lines that are no JSON stay as they are; where most are, the file is plain text."""
-    lines = [line for line in decode_file(path).split("\n") if line.strip()]
-    values = [_parse(line) for line in lines]
-    if sum(value is _INVALID for value in values) * 2 > len(values):
-        return read_text(path)
     page = PageText()
-    for number, (line, value) in enumerate(zip(lines, values, strict=True), start=1):
+    records = others = 0
+    text = decode_file(path)
+    for line in filter(str.strip, text.split("\n")):
+        value = _parse(line)
         if value is _INVALID:
+            others += 1
             page.add(line + "\n")
         else:
-            _write_record(page, value, number)
-    return _document(page, "".join(lines))
+            records += 1
+            _write_record(page, value, records + others)
+    return _document(page, text) if records >= others else read_text(path)
 
 
 _INVALID = object()

@@ -31,6 +31,8 @@ ReadAttachment = Callable[[Path, str], tuple[str, ParsedDocument]]
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _MAX_ATTACHMENTS = 50
 _MAX_PARTS = 1_000
+_MAX_HEADER = 20_000
+"""Characters of a header's value that are looked at: hundreds of receivers."""
 _MAX_DEPTH = 3
 """Of mails in mails."""
 _MAX_ATTACHMENT_BYTES = 32 << 20
@@ -202,7 +204,7 @@ def _header(message: Message, name: str) -> str:
     """A header in one line, decoded as far as it can be."""
     # Not `get`: it gives up on bytes that are not ASCII, which many a mail holds.
     found = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
-    return _BLANKS.sub(" ", _decoded(found)).strip()
+    return _BLANKS.sub(" ", _decoded(str(found)[:_MAX_HEADER])).strip()
 
 
 def _decoded(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from docutalk_ingest.domain import MAX_CHARACTERS, ParsedPage, TooMuchText, UnitSpan, freeze
@@ -17,6 +18,7 @@ class PageText:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._units: list[UnitSpan] = []
+        self._counts: Counter[str] = Counter()
         self.length = 0
 
     def add(self, text: str) -> None:
@@ -29,7 +31,10 @@ class PageText:
 
     def unit(self, kind: str, label: str, start: int, level: int = 0) -> None:
         """Names the stretch from `start` to here. A heading's stretch is that of its own line; `page` extends it."""
-        self._units.append(UnitSpan(kind, label_of(label), start, self.length, level))
+        self._counts[kind] += 1
+        # One more than is kept tells `finish_units` that there are too many; millions would only take memory.
+        if self._counts[kind] <= MAX_UNITS + 1:
+            self._units.append(UnitSpan(kind, label_of(label), start, self.length, level))
 
     def heading(self, text: str, level: int) -> None:
         """Appends a heading's line without its end. A blank heading is text only."""
@@ -50,9 +55,7 @@ def finish_units(units: list[UnitSpan], end: int) -> list[UnitSpan]:
 
     Of a kind with more than `MAX_UNITS`, none is kept.
     """
-    counts: dict[str, int] = {}
-    for unit in units:
-        counts[unit.kind] = counts.get(unit.kind, 0) + 1
+    counts = Counter(unit.kind for unit in units)
     kept = [unit for unit in units if counts[unit.kind] <= MAX_UNITS and unit.start < end]
     open_headings: list[int] = []
     for index, unit in enumerate(kept):
