@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trafilatura
 from docutalk_common.contracts.ingest import DocumentMetadata
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
 from docutalk_ingest.adapters.language import language_of_tag
 from docutalk_ingest.adapters.parsers.dates import parse_date
@@ -84,19 +84,13 @@ def warm_up() -> None:
 
 def visible_lines(tree: LexborHTMLParser) -> list[Line]:
     """The whole visible text. Changes the tree: what is invisible is gone, marks are set around blocks."""
-    for node in tree.css(_INVISIBLE):
-        node.decompose()
+    try:
+        _mark(tree)
+    except SelectolaxError as error:
+        # All that can fail in setting a mark is to find memory for it.
+        raise MemoryError from error
     if tree.body is None:
         return []
-    for node in tree.css(_BLOCKS):
-        node.insert_before(_LINE)
-        node.insert_after(_LINE)
-    for mark, level in _HEADINGS.items():
-        for node in tree.css(f"h{level}"):
-            node.insert_before(mark)
-            node.insert_after(_HEADING_END)
-    for node in tree.css("td, th"):
-        node.insert_after(_CELL)
     # A line end in the source is a space; only blocks begin lines, so words are not torn at a tag inside of them.
     text = " ".join(tree.body.text().split())
     lines: list[Line] = []
@@ -110,6 +104,20 @@ def visible_lines(tree: LexborHTMLParser) -> list[Line]:
         if _HEADING_END in raw:
             level = 0
     return lines
+
+
+def _mark(tree: LexborHTMLParser) -> None:
+    for node in tree.css(_INVISIBLE):
+        node.decompose()
+    for node in tree.css(_BLOCKS):
+        node.insert_before(_LINE)
+        node.insert_after(_LINE)
+    for mark, level in _HEADINGS.items():
+        for node in tree.css(f"h{level}"):
+            node.insert_before(mark)
+            node.insert_after(_HEADING_END)
+    for node in tree.css("td, th"):
+        node.insert_after(_CELL)
 
 
 def add_lines(page: PageText, lines: list[Line]) -> None:
