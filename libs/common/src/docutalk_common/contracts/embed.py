@@ -14,6 +14,8 @@ class ChunksIndexed(DocumentEvent):
     type = "embed.chunks.indexed.v1"
     owner = "embed"
     batch: int | None = None
+    attempt: int | None = None
+    """Whose work it was: a batch that an earlier attempt stored may have been dropped since, with that attempt."""
     chunks_done: int
     chunk_count: int
 

@@ -58,4 +58,5 @@ async def _store(transaction: Transaction, work: IndexChunks, delivery: Delivery
     # Again for an attempt that finds everything stored: ingest has lost the first one, or it would not have tried again.
     if is_complete or is_told_again:
         transaction.emit(DocumentIndexed(**about, chunk_count=chunks_done))
-    transaction.emit(ChunksIndexed(**about, batch=work.batch, chunks_done=chunks_done, chunk_count=work.chunk_count))
+    done = ChunksIndexed(**about, batch=work.batch, attempt=work.attempt, chunks_done=chunks_done, chunk_count=work.chunk_count)
+    transaction.emit(done)

@@ -553,19 +553,31 @@ class DocumentRepository:
 
     # --- being embedded
 
-    async def note_chunks_done(self, document_id: UUID, version: int, done: int, batch: int | None) -> Counted:
-        """Moves the count on, never back, and forgets the batch that is done."""
+    async def note_chunks_done(
+        self, document_id: UUID, version: int, done: int, batch: int | None, attempt: int | None = None
+    ) -> Counted:
+        """Moves the count on, never back, and forgets the batch that is done: not by the word of an earlier attempt, whose
+        chunks embed may have dropped since. It is sent again then, which does no harm."""
         due = or_(documents.c.progressed_at.is_(None), documents.c.progressed_at <= func.now() - PROGRESS_INTERVAL)
         state = (
             await self._session.execute(
-                select(documents.c.status, documents.c.chunks_done, documents.c.chunk_count, due.label("due"))
+                select(
+                    documents.c.status,
+                    documents.c.attempt,
+                    documents.c.chunks_done,
+                    documents.c.chunk_count,
+                    due.label("due"),
+                )
                 .where(_current(document_id, version))
                 .with_for_update()
             )
         ).one_or_none()
         if state is None or state.chunk_count is None:
             return Counted()
-        finished = None if batch is None else await self._forget_batch(document_id, version, batch)
+        of_this_attempt = attempt is None or attempt == state.attempt
+        finished = None
+        if batch is not None and of_this_attempt:
+            finished = await self._forget_batch(document_id, version, batch)
         embedding = state.status == DocumentStatus.EMBEDDING
         counted = Counted(
             complete=done >= state.chunk_count and (embedding or state.status == DocumentStatus.FAILED), batch=finished

@@ -15,7 +15,9 @@ async def record_progress(indexed: ChunksIndexed, delivery: Delivery) -> None:
     """Counts only rise: an older count that arrives late changes nothing. The batch that is done makes room for the next."""
     async with delivery.transaction() as transaction:
         repository = DocumentRepository(transaction.session)
-        counted = await repository.note_chunks_done(indexed.document_id, indexed.version, indexed.chunks_done, indexed.batch)
+        counted = await repository.note_chunks_done(
+            indexed.document_id, indexed.version, indexed.chunks_done, indexed.batch, indexed.attempt
+        )
         if counted.complete:
             # Embed says so once more in a message of its own; to one who asked it again it says only this.
             await tell_ready(transaction, indexed.document_id, indexed.version, indexed.chunk_count)
