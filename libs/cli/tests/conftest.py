@@ -55,6 +55,23 @@ def a_document(name: str = "report.pdf", **changes: Any) -> Json:
     return document
 
 
+def a_run(**changes: Any) -> Json:
+    """A run of a source as the API shows it."""
+    counts = {"found": 5, "new": 2, "changed": 1, "unchanged": 2, "failed": 0}
+    times = {"queued_at": "2026-01-02T03:04:05Z", "started_at": "2026-01-02T03:04:06Z", "finished_at": "2026-01-02T03:04:10Z"}
+    return {"id": WORKSPACE, "trigger": "manual", "status": "done", "reason": None, **counts, **times} | changes
+
+
+def a_source(**changes: Any) -> Json:
+    """A source as the API shows it."""
+    source = {"id": WORKSPACE, "kind": "feed", "name": "News", "config": {}, "schedule": None, "paused": False}
+    return source | {"next_run_at": None, "last_run": a_run(), "document_count": 1234} | changes
+
+
+def _version(number: int, filename: str) -> Json:
+    return {"version": number, "filename": filename, "page_count": 3, "size": 1000, "created_at": "2026-01-02T03:04:05Z"}
+
+
 @dataclass
 class Server:
     """What the server holds, how it behaves, and what it was asked."""
@@ -67,6 +84,13 @@ class Server:
     looks: dict[str, int] = field(default_factory=dict)
     events: list[tuple[int, str, Json]] = field(default_factory=list)
     has_stream: bool = True
+    upload_troubles: list[int] = field(default_factory=list)
+    """What becomes of the next uploads: a status, or 0 for a connection that breaks after the file was taken."""
+    upload_keys: list[str | None] = field(default_factory=list)
+    """The `Idempotency-Key` of each upload."""
+    sources: list[Json] = field(default_factory=list)
+    refused: list[Json] = field(default_factory=list)
+    """What the next bulk action leaves as it is."""
     streams_break: int = 0
     """How many more event streams break off after one event."""
     stream_requests: list[str | None] = field(default_factory=list)
@@ -91,9 +115,9 @@ class Server:
         return pair | {"token_type": "bearer", "expires_in": self.expires_in}
 
 
-def _problem(status: int, detail: str, **more: Any) -> Response:
+def _problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
     content = {"type": "about:blank", "title": "Error", "status": status, "detail": detail, "instance": "/", **more}
-    return JSONResponse(content, status, media_type="application/problem+json")
+    return JSONResponse(content, status, headers=headers, media_type="application/problem+json")
 
 
 def make_app(server: Server) -> Starlette:
@@ -148,8 +172,36 @@ def make_app(server: Server) -> Starlette:
                 return await upload(request)
             case ["workspaces", _, "documents"]:
                 return _listing(list(server.documents.values()))
+            case ["workspaces", _, "progress", "stream"]:
+                return stream(request, [(1, "progress", {"documents": {}, "eta_seconds": 130})], for_ever=True)
+            case ["workspaces", _, "documents", "bulk"]:
+                return await bulk(request)
+            case ["workspaces", _, "documents", document, "versions"] if request.method == "POST":
+                await upload(request)
+                server.documents[document] |= {"version": 2, "status": "queued"}
+                return JSONResponse(server.documents[document] | {"unchanged": False}, 202)
+            case ["workspaces", _, "documents", _, "versions"]:
+                items = [_version(2, "b.txt"), _version(1, "a.txt")]
+                return JSONResponse({"items": items, "served_version": 1})
+            case ["workspaces", _, "documents", document, "retry"]:
+                return JSONResponse(server.documents[document] | {"status": "queued"}, 202)
+            case ["workspaces", _, "documents", document] if request.method == "PATCH":
+                server.documents[document] |= await request.json()
+                return one_document(document)
             case ["workspaces", _, "documents", document]:
                 return one_document(document)
+            case ["workspaces", _, "sources"] if request.method == "POST":
+                server.sources.append(a_source(**await request.json()))
+                return JSONResponse(server.sources[-1], 201)
+            case ["workspaces", _, "sources"]:
+                return _listing(server.sources)
+            case ["workspaces", _, "sources", _, "runs"]:
+                return _listing([a_run(), a_run(status="failed", reason="The feed is gone.", trigger="schedule")])
+            case ["workspaces", _, "sources", _, "pause" | "resume" | "run"]:
+                return JSONResponse(server.sources[0])
+            case ["workspaces", _, "sources", _] if request.method == "DELETE":
+                server.sources.clear()
+                return Response(status_code=204)
             case ["workspaces", _, "documents", document, "events"]:
                 return _listing([event for _, _, event in server.events])
             case ["workspaces", _, "events", "stream"] | ["workspaces", _, "documents", _, "events", "stream"]:
@@ -166,13 +218,32 @@ def make_app(server: Server) -> Starlette:
         async with request.form() as form:
             file: Any = form["file"]
             content = await file.read()
+        server.upload_keys.append(key := request.headers.get("idempotency-key"))
+        trouble = server.upload_troubles.pop(0) if server.upload_troubles else None
+        if trouble:
+            return _problem(trouble, "Try again in a moment.", headers={"Retry-After": "0"})
+        if server.upload_keys.count(key) > 1 and content in server.uploads:
+            return JSONResponse({"documents": [list(server.documents.values())[-1]]}, 202)
         again = content in server.uploads
         server.uploads.append(content)
         same = [d for d in server.documents.values() if d["filename"] == file.filename]
         document = same[0] if again else a_document(file.filename, number=len(server.documents) + 1, status="queued")
         server.documents[document["id"]] = document
+        if trouble == 0:
+            request.scope["transport"].abort()
         shown = {key: document[key] for key in ("id", "filename", "status")}
         return JSONResponse({"documents": [shown | ({"duplicate_of": document["id"]} if again else {})]}, 202)
+
+    async def bulk(request: Request) -> Response:
+        body = await request.json()
+        ids = body.get("document_ids") or [d["id"] for d in server.documents.values() if d["status"] == body.get("status")]
+        refused, server.refused = server.refused, []
+        left = [key for key in ids if key not in {item["document_id"] for item in refused}]
+        # Two at a time, so that the command has to ask again.
+        now, later = (left[:2], left[2:]) if "status" in body else (left, [])
+        for key in now:
+            server.documents[key]["status"] = {"cancel": "cancelled", "retry": "queued", "delete": "deleted"}[body["action"]]
+        return JSONResponse({"document_ids": now, "refused": refused, "remaining": len(later)})
 
     def one_document(key: str) -> Response:
         if key not in server.documents:
@@ -200,8 +271,13 @@ def make_app(server: Server) -> Starlette:
                         server.streams_break -= 1
                         raise ConnectionResetError("on purpose")
             while for_ever:
-                for key in server.documents:
-                    yield f"event: progress.changed\ndata: {json.dumps({'document_id': key})}\n\n"
+                for key, document in list(server.documents.items()):
+                    name = "progress.changed"
+                    # Of many documents the command waits for the end instead of looking at each on its way.
+                    if len(server.documents) > 8 and key in server.looks:
+                        document |= {"status": "ready"} | server.becomes.get(document["filename"], {})
+                        name = f"document.{document['status']}"
+                    yield f"event: {name}\ndata: {json.dumps({'document_id': key})}\n\n"
                 await asyncio.sleep(0.1)
 
         return StreamingResponse(body(), media_type="text/event-stream")
@@ -214,7 +290,7 @@ def make_app(server: Server) -> Starlette:
         Route("/api/v1/auth/login", login, methods=["POST"]),
         Route("/api/v1/auth/refresh", refresh, methods=["POST"]),
         Route("/api/v1/auth/logout", logout, methods=["POST"]),
-        Route("/api/v1/{path:path}", api, methods=["GET", "POST"]),
+        Route("/api/v1/{path:path}", api, methods=["GET", "POST", "PATCH", "DELETE"]),
     ]
     return Starlette(routes=routes)
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_upload_follows_the_document_until_it_is_ready(shell: Any, server: Any, tmp_path: Path) -> None:
     content = bytes(range(256)) * 1024
@@ -102,3 +104,48 @@ def test_token_that_ends_before_the_upload_does_not_lose_bytes(shell: Any, serve
     (tmp_path / "report.pdf").write_bytes(content)
     assert shell("upload", "--no-wait", str(tmp_path / "report.pdf")).exit_code == 0
     assert server.uploads == [content]
+
+
+@pytest.mark.parametrize("trouble", [503, 429, 409])
+def test_upload_that_the_server_cannot_take_at_the_moment_is_sent_again(
+    shell: Any, server: Any, tmp_path: Path, trouble: int
+) -> None:
+    (tmp_path / "report.pdf").write_bytes(content := b"0123456789" * 50_000)
+    server.upload_troubles = [trouble]
+    result = shell("upload", "--no-wait", str(tmp_path / "report.pdf"))
+    if trouble == 409:  # a conflict does not pass by itself
+        assert (result.exit_code, len(server.upload_keys)) == (1, 1)
+    else:
+        assert (result.exit_code, server.uploads) == (0, [content])
+        assert server.upload_keys[0] == server.upload_keys[1] is not None
+
+
+def test_file_named_as_a_version_goes_to_its_document(shell: Any, server: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("first")
+    (tmp_path / "b.txt").write_text("second")
+    shell("upload", str(tmp_path / "a.txt"))
+    result = shell("upload", "--no-wait", "--version-of", "a.txt", str(tmp_path / "b.txt"))
+    assert (result.exit_code, result.stdout.startswith("✓ a.txt: version 2, accepted (queued)")) == (0, True)
+    assert server.requests[-1][1].endswith("/versions")
+    assert shell("upload", "--version-of", "a.txt", str(tmp_path)).exit_code == 2
+
+
+def test_many_files_are_sent_once_each_and_summed_up(shell: Any, server: Any, tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number:02}.txt").write_text(f"text {number}")
+    server.becomes["07.txt"] = {"status": "failed", "reason": "It is empty."}
+    result = shell("upload", *(str(tmp_path / f"{number:02}.txt") for number in range(20)))
+    assert result.exit_code == 1
+    assert len(server.uploads) == 20
+    assert result.stdout.splitlines()[-1] == "✗ 07.txt: It is empty."
+    assert result.stderr.startswith("19 of 20 files ready, 1 failed; 171 pages, 513 passages in ")
+
+
+def test_nothing_to_upload_is_a_usage_error_that_says_what_was_skipped(shell: Any, server: Any, tmp_path: Path) -> None:
+    (tmp_path / "papers").mkdir()
+    assert shell("upload", str(tmp_path / "papers")).exit_code == 2
+    (tmp_path / "papers" / ".hidden").write_text("x")
+    result = shell("upload", str(tmp_path / "papers"))
+    assert (result.exit_code, "1 hidden (.hidden)" in result.stderr) == (2, True)
+    # A hidden file that is named is meant.
+    assert shell("upload", "--no-wait", str(tmp_path / "papers" / ".hidden")).exit_code == 0
