@@ -89,6 +89,8 @@ class Server:
     upload_keys: list[str | None] = field(default_factory=list)
     """The `Idempotency-Key` of each upload."""
     sources: list[Json] = field(default_factory=list)
+    busy_looks: int = 0
+    """How many more times the server is too busy to show a document."""
     refused: list[Json] = field(default_factory=list)
     """What the next bulk action leaves as it is."""
     streams_break: int = 0
@@ -248,12 +250,15 @@ def make_app(server: Server) -> Starlette:
     def one_document(key: str) -> Response:
         if key not in server.documents:
             return _problem(404, "There is no such document.")
+        if server.busy_looks:
+            server.busy_looks -= 1
+            return _problem(503, "the ingest service did not answer within 2 s")
         document = server.documents[key]
         server.looks[key] = server.looks.get(key, 0) + 1
         if server.looks[key] == 2:
             document |= {"status": "embedding"}
         elif server.looks[key] > 2 and document["status"] == "embedding":
-            document |= {"status": "ready"} | server.becomes.get(document["filename"], {})
+            document.update({"status": "ready"} | server.becomes.get(document["filename"], {}))
         return JSONResponse(document)
 
     def stream(request: Request, events: list[tuple[int, str, Json]], *, for_ever: bool = False) -> Response:
@@ -275,7 +280,7 @@ def make_app(server: Server) -> Starlette:
                     name = "progress.changed"
                     # Of many documents the command waits for the end instead of looking at each on its way.
                     if len(server.documents) > 8 and key in server.looks:
-                        document |= {"status": "ready"} | server.becomes.get(document["filename"], {})
+                        document.update({"status": "ready"} | server.becomes.get(document["filename"], {}))
                         name = f"document.{document['status']}"
                     yield f"event: {name}\ndata: {json.dumps({'document_id': key})}\n\n"
                 await asyncio.sleep(0.1)

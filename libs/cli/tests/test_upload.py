@@ -149,3 +149,10 @@ def test_nothing_to_upload_is_a_usage_error_that_says_what_was_skipped(shell: An
     assert (result.exit_code, "1 hidden (.hidden)" in result.stderr) == (2, True)
     # A hidden file that is named is meant.
     assert shell("upload", "--no-wait", str(tmp_path / "papers" / ".hidden")).exit_code == 0
+
+
+def test_server_that_is_too_busy_to_show_a_document_is_asked_again(shell: Any, server: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.pdf").write_bytes(b"%PDF")
+    server.busy_looks = 1
+    result = shell("upload", str(tmp_path / "report.pdf"))
+    assert (result.exit_code, result.stdout.startswith("✓ report.pdf: 9 pages")) == (0, True)

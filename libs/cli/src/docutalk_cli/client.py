@@ -132,7 +132,7 @@ class Api:
             try:
                 return await self._upload_once(path, filename, file, key)
             except (NotReachable, Refused) as error:
-                if pause is None or not _passes(error):
+                if pause is None or not passes(error):
                     raise
             await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
@@ -334,8 +334,8 @@ async def every(api: Api, path: str, **query: str | int | None) -> AsyncIterator
         page += 1
 
 
-def _passes(error: NotReachable | Refused) -> bool:
-    """Whether another try may succeed."""
+def passes(error: NotReachable | Refused) -> bool:
+    """Whether another try, a moment later, may succeed: the server is away or busy."""
     if isinstance(error, NotReachable):
         return True
     return error.status in _PASSING or str(error.problem.get("type", "")).endswith(":idempotency_key_in_use")

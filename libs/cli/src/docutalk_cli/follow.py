@@ -7,7 +7,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 
-from docutalk_cli.client import Api, ClientError, Json, NotReachable
+from docutalk_cli.client import Api, ClientError, Json, NotReachable, Refused, passes
 
 FINAL = frozenset({"ready", "failed", "cancelled"})
 _ENDS = frozenset({f"document.{status}" for status in FINAL} | {"document.deleted"})
@@ -82,13 +82,19 @@ async def workspace_progress(api: Api, workspace: str, on_change: Callable[[Json
 
 
 async def patiently(api: Api, follower: Follower, document: str, on_change: Callable[[Json], None]) -> Json:
-    """`until_final`, going on through half a minute in which the server is away: documents are safe meanwhile."""
+    """`until_final`, going on through a minute in which the server is away or busy: documents are safe meanwhile."""
     failures = 0
+
+    def changed(found: Json) -> None:
+        nonlocal failures
+        failures = 0
+        on_change(found)
+
     while True:
         try:
-            return await follower.until_final(document, on_change)
-        except NotReachable:
+            return await follower.until_final(document, changed)
+        except (NotReachable, Refused) as error:
             failures += 1
-            if failures > 15:
+            if failures > 30 or not passes(error):
                 raise
             await asyncio.sleep(2.0)
