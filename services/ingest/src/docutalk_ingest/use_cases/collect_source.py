@@ -38,7 +38,7 @@ from docutalk_ingest.use_cases.register_document import register_version
 
 log = get_logger(__name__)
 
-HOSTS_AT_ONCE = 4
+LINES_AT_ONCE = 4
 TOLD_SECONDS = 1.0
 TOLD_ITEMS = 500
 # A thousand addresses of a host that is down would take ten seconds each.
@@ -146,13 +146,14 @@ class _Run:
             await repository.note_found(self.run.run_id, listed if listing.unchanged else len(listing.items))
             if listing.unchanged and self.run.unchanged == 0:
                 await repository.count(self.run.run_id, "unchanged", listed)
-        # A line for each host, and at most so many hosts at once; within a line one after the other.
+        # A line for each host, and at most so many lines at once; within a line one after the other.
         lines: dict[str, deque[Item]] = {}
-        for item in listing.items:
+        for number, item in enumerate(listing.items):
             if (known := self.known.get(item.key)) is None or known.last_seen_run != self.run.run_id:
-                lines.setdefault(httpx.URL(item.url).host if item.url else "", deque()).append(item)
+                line = httpx.URL(item.url).host if item.url else str(number % LINES_AT_ONCE)
+                lines.setdefault(line, deque()).append(item)
         waiting = deque(lines.values())
-        workers = [asyncio.create_task(self._work(waiting)) for _ in range(min(HOSTS_AT_ONCE, len(lines)))]
+        workers = [asyncio.create_task(self._work(waiting)) for _ in range(min(LINES_AT_ONCE, len(lines)))]
         try:
             await asyncio.gather(*workers)
         finally:
