@@ -304,7 +304,6 @@ class Board:
         if (eta := self._workspace.get("eta_seconds")) is not None and self.sent == self._files:
             parts.append(f"about {duration(eta)} left")
         self._bars.headline = Text(" · ".join(parts), style="dim")
-        self._bars.refresh()
 
 
 def outcome(result: Json) -> Text:
