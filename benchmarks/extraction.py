@@ -1,4 +1,4 @@
-"""What becomes of 229 real and hostile files: how much of their text is found, and that nothing gets out of hand.
+"""What becomes of 223 real and hostile files: how much of their text is found, and that nothing gets out of hand.
 
     python benchmarks/extraction.py [docs] [hostile] [html] [evidence] [--corpus DIR] [--missing]
 
