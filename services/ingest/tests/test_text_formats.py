@@ -22,7 +22,7 @@ from docutalk_ingest.domain import MAX_CHARACTERS, ParsedPage, ParseFailed, TooM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .world import docx, paragraph
+from .world import docx, paragraph, pdf
 
 FORBIDDEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 
@@ -358,11 +358,13 @@ class TestMail:
         message.set_content("See below.")
         word = docx(paragraph("Inside of Word."))
         message.add_attachment(word, maintype="application", subtype="octet-stream", filename="brief für dich.docx")
+        message.add_attachment(pdf("On paper."), maintype="application", subtype="pdf", filename="p.pdf")
         message.add_attachment(b"a;b\n1;2\n", maintype="text", subtype="csv", filename="t.csv")
         message.add_attachment(b"\x7fELF" + bytes(20), maintype="application", subtype="octet-stream", filename="p.bin")
         page = read_page(tmp_path, message.as_bytes(), "a.eml")
         found = {label: text for label, _, text in units(page, "attachment")}
         assert found["brief für dich.docx"] == "Attachment: brief für dich.docx\nInside of Word."
+        assert found["p.pdf"] == "Attachment: p.pdf\nOn paper."
         assert found["t.csv"] == "Attachment: t.csv\na\tb\n1\t2"
         assert "(not read: " in found["p.bin"]
 

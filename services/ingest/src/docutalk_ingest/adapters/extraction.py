@@ -39,8 +39,8 @@ MOST = 0.5
 """As many do when what the page says is garbled."""
 _CHUNK_OVERHEAD = 160
 """Bytes that a chunk's ids and numbers take in a message."""
-_LAYOUTS = {kinds.MARKDOWN: Layout.MARKDOWN, kinds.PDF: Layout.WRAPPED, kinds.PLAIN: Layout.WRAPPED} | dict.fromkeys(
-    image.MEDIA_TYPES, Layout.WRAPPED
+_LAYOUTS = {kinds.MARKDOWN: Layout.MARKDOWN} | dict.fromkeys(
+    (kinds.PDF, kinds.PLAIN, kinds.EMAIL, *image.MEDIA_TYPES), Layout.WRAPPED
 )
 _READERS = {
     kinds.PDF: "pypdfium2",

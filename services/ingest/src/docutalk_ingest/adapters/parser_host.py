@@ -20,6 +20,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -164,6 +165,8 @@ def _run_child(host: int, request: dict[str, Any], work: Work) -> None:
     _limit(request)
     sys.addaudithook(forbid)
     out = Path(request["out"])
+    # What a parser writes besides goes where it is removed with the rest, also when this process is killed.
+    tempfile.tempdir = str(out)
     outcome = _outcome(work, request, out, _Progress(events, request["id"]))
     partial = out / (OUTCOME_FILE + ".part")
     partial.write_text(json.dumps(outcome), encoding="utf-8")

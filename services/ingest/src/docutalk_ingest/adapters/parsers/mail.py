@@ -150,12 +150,11 @@ class _Writer:
         if len(data) > _MAX_ATTACHMENT_BYTES:
             self._page.add(f"(not read: {len(data) // 1_000_000:,} MB; upload it as a file of its own)\n")
             return
-        # A file without a name: nothing is left behind when this process is killed.
-        with tempfile.TemporaryFile() as file:
-            file.write(data)
-            file.flush()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "attachment"
+            path.write_bytes(data)
             try:
-                _, document = self._attached(Path(f"/dev/fd/{file.fileno()}"), name)
+                _, document = self._attached(path, name)
                 for page in document.pages:
                     self._page.add(page.text + "\n" if page.text else "")
                     if page.needs_ocr:
@@ -163,7 +162,8 @@ class _Writer:
             except TooMuchText:
                 raise
             except ParseFailed as error:
-                self._page.add(f"(not read: {error.reason})\n")
+                locked = "It is protected by a password; upload it as a file of its own."
+                self._page.add(f"(not read: {locked if error.code == 'encrypted' else error.reason})\n")
 
 
 def _is_attachment(part: Message) -> bool:

@@ -100,7 +100,22 @@ def _unsupported(path: Path, filename: str, media_type: str) -> ParseFailed:
     return ParseFailed("unsupported_type", f"{named}, which is not supported yet. {advice}")
 
 
-_SUFFIX_KINDS = {".pdf": kinds.PDF, ".docx": kinds.DOCX, ".html": kinds.HTML, ".md": kinds.MARKDOWN, ".txt": kinds.PLAIN}
+_SUFFIX_KINDS = {
+    ".pdf": kinds.PDF,
+    ".docx": kinds.DOCX,
+    ".xlsx": kinds.XLSX,
+    ".pptx": kinds.PPTX,
+    ".odt": kinds.ODT,
+    ".epub": kinds.EPUB,
+    ".rtf": kinds.RTF,
+    ".html": kinds.HTML,
+    ".md": kinds.MARKDOWN,
+    ".txt": kinds.PLAIN,
+    ".csv": kinds.CSV,
+    ".json": kinds.JSON,
+    ".jpg": kinds.JPEG,
+    ".png": kinds.PNG,
+}
 
 
 def _mislabelled(suffix: str, media_type: str) -> bool:
