@@ -204,6 +204,23 @@ async def test_batches_of_a_failed_document_wait_for_another_attempt(db: Databas
     assert [envelope.data["attempt"] for envelope in await handed_out(connection)] == [2, 2, 2]
 
 
+async def test_batch_that_cannot_be_put_into_a_message_ends_its_document_and_not_the_line(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    workspace = uuid4()
+    broken = await embedding(connection, workspace, 2)
+    await connection.execute("UPDATE batches SET chunks = '[{}]' WHERE batch = 0")
+    await queued(db, workspace)
+    dispatcher, lines = Dispatcher(db, Windows()), WaitingLines(connection)
+    await dispatcher.hand_out(lines)
+    whole = await embedding(connection, uuid4(), 1)
+    await dispatcher.hand_out(lines)
+    assert str(whole) in {envelope.data["document_id"] for envelope in await handed_out(connection)}
+    row = await connection.fetchrow("SELECT status, reason FROM documents WHERE document_id = $1", broken)
+    assert row["status"] == "failed"
+    assert row["reason"].startswith("Its text could not be handed on")
+
+
 async def test_two_dispatchers_at_once_hand_nothing_out_twice(db: Database, connection: asyncpg.Connection) -> None:
     await queued(db, uuid4(), 20)
     async with connected(db) as other:

@@ -19,8 +19,9 @@ from uuid import UUID
 
 import asyncpg
 from docutalk_common import telemetry
+from docutalk_common.contracts.ingest import DocumentFailed
 from docutalk_common.db import Cause, Database, postgres_errors
-from docutalk_common.errors import DependencyUnavailable
+from docutalk_common.errors import DependencyUnavailable, DocuTalkError
 
 from docutalk_ingest.adapters.repository import DISPATCH_CHANNEL, DocumentRepository
 from docutalk_ingest.adapters.waiting_lines import SETTINGS, Head, Line, WaitingLines
@@ -30,6 +31,7 @@ log = telemetry.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 RECOVER_EVERY_SECONDS = 60.0
+MAX_REASON = 500
 
 
 def next_turns(heads: Sequence[Head], in_flight: Mapping[UUID, int], turns: Mapping[UUID, int], window: Window) -> list[Head]:
@@ -118,7 +120,14 @@ class Dispatcher:
             in_flight = await lines.in_flight(line)
             chosen = next_turns(heads, in_flight, self._turns[line], window)
             for head in chosen:
-                await self._release(line, head, alone=not in_flight.get(head.workspace_id))
+                try:
+                    await self._release(line, head, alone=not in_flight.get(head.workspace_id))
+                except (DependencyUnavailable, OSError):
+                    raise
+                except Exception as error:
+                    # It would be the first of its line for ever, and nothing after it had a turn.
+                    log.exception("work could not be handed out", line=line, document_id=str(head.document_id))
+                    await self._give_up(head, error)
                 self._turn += 1
                 self._turns[line][head.workspace_id] = self._turn
             handed_out += len(chosen)
@@ -140,6 +149,27 @@ class Dispatcher:
             headers = {"traceparent": work.traceparent} if work.traceparent else None
             with telemetry.span(f"dispatch {line}", headers=headers):
                 transaction.emit(work.message)
+
+    async def _give_up(self, head: Head, error: Exception) -> None:
+        """Ends a document whose work cannot be put into a message, with a reason."""
+        async with self._db.transaction(Cause.new()) as transaction:
+            repository = DocumentRepository(transaction.session)
+            document = await repository.lock(head.document_id)
+            if document is None:
+                return
+            code, why = (error.code, str(error)) if isinstance(error, DocuTalkError) else ("internal", "an unexpected error")
+            reason = f"Its text could not be handed on: {why[:MAX_REASON]}. Upload the file again."
+            failed = await repository.mark_failed(document.document_id, document.version, code, reason)
+            if failed is not None:
+                transaction.emit(
+                    DocumentFailed(
+                        workspace_id=failed.workspace_id,
+                        document_id=failed.document_id,
+                        version=failed.version,
+                        code=code,
+                        reason=failed.reason or reason,
+                    )
+                )
 
     async def _recover(self, lines: WaitingLines) -> None:
         now = asyncio.get_running_loop().time()

@@ -58,6 +58,8 @@ from docutalk_ingest.adapters.tables import batches, documents, pages, rendering
 from docutalk_ingest.domain import RETRIABLE, UNFINISHED, UNREAD, Batch, ExtractedPage, ExtractionSummary, Window, freeze
 
 PROGRESS_INTERVAL = timedelta(seconds=1)
+MAX_METADATA = 1_000
+"""Characters of a title or an author; the title travels with every batch."""
 DISPATCH_CHANNEL = "ingest_dispatch"
 """Notified in every transaction that adds work to hand out, or makes room for more."""
 
@@ -205,9 +207,9 @@ def _cause_of(stored: dict[str, str | None]) -> tuple[Cause, str | None]:
 
 
 def _storable(metadata: DocumentMetadata) -> dict[str, Any]:
-    """What documents say of themselves may hold what PostgreSQL cannot."""
+    """What documents say of themselves may hold what PostgreSQL cannot, and be longer than the document."""
     said = metadata.model_dump(mode="json")
-    return {name: freeze(value) if isinstance(value, str) else value for name, value in said.items()}
+    return {name: freeze(value)[:MAX_METADATA] if isinstance(value, str) else value for name, value in said.items()}
 
 
 def _label(label: str) -> str:
