@@ -15,7 +15,20 @@ from docutalk_cli.output import Exit, Output
 _STYLES = {"document.ready": "green", "document.failed": "red", "document.deleted": "yellow"}
 # Said by the event's own columns.
 _LEFT_OUT = frozenset(
-    {"document_id", "source_id", "run_id", "version", "uploaded_by", "deleted_by", "auto_classify", "sha256", "code"}
+    {
+        "document_id",
+        "source_id",
+        "run_id",
+        "version",
+        "uploaded_by",
+        "deleted_by",
+        "renamed_by",
+        "retried_by",
+        "cancelled_by",
+        "auto_classify",
+        "sha256",
+        "code",
+    }
 )
 
 

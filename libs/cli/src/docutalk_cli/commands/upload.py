@@ -228,7 +228,8 @@ class Board:
         self._output = output
         self._files = files
         self._results: list[Json] = []
-        self._workspace: Json = {}
+        self._counts: dict[str, tuple[int, int]] = {}
+        self._eta: float | None = None
         self._quiet = output.as_json or (output.interactive and files > _LINES)
         self._bars = _Bars(
             TextColumn("{task.fields[name]}", style="bold", markup=False),
@@ -262,8 +263,14 @@ class Board:
             self._output.line(outcome(result))
 
     def whole(self, progress: Json) -> None:
-        """How far the workspace is, others' documents included."""
-        self._workspace = progress
+        """How far the workspace is, others' documents included: it counts what is unfinished, and what is done is added here.
+        Only now, when both are of the same moment; and never backwards, for a person's eyes."""
+        for noun, done, total in (("pages", "pages_done", "page_count"), ("passages", "chunks_done", "chunk_count")):
+            past = sum(result.get(total) or 0 for result in self._results)
+            before = self._counts.get(noun, (0, 0))
+            now = past + progress.get(done, 0), past + progress.get(total, 0)
+            self._counts[noun] = max(before[0], now[0]), max(before[1], now[1])
+        self._eta = progress.get("eta_seconds")
         self._count()
 
     def close(self, results: list[Json], seconds: float) -> None:
@@ -297,12 +304,9 @@ class Board:
             parts.append(f"{bad:,} failed")
         if working := self.sent - len(self._results):
             parts.append(f"{max(working, 0):,} in progress")
-        for noun, done, total in (("pages", "pages_done", "page_count"), ("passages", "chunks_done", "chunk_count")):
-            past = sum(result.get(total) or 0 for result in self._results)
-            if whole := past + self._workspace.get(total, 0):
-                parts.append(f"{past + self._workspace.get(done, 0):,}/{whole:,} {noun}")
-        if (eta := self._workspace.get("eta_seconds")) is not None and self.sent == self._files:
-            parts.append(f"about {duration(eta)} left")
+        parts += [f"{done:,}/{total:,} {noun}" for noun, (done, total) in self._counts.items() if total]
+        if self._eta and self.sent == self._files > len(self._results):
+            parts.append(f"about {duration(self._eta)} left")
         self._bars.headline = Text(" · ".join(parts), style="dim")
 
 
