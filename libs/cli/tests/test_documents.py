@@ -182,6 +182,13 @@ def test_sources_are_listed_shown_run_and_deleted(shell: Any, server: Any) -> No
     )
 
 
+def test_source_whose_last_run_failed_says_why_beside_its_name(shell: Any, server: Any) -> None:
+    shell("sources", "add", "feed", "https://a.example/feed", "--name", "News")
+    server.sources[0]["last_run"] |= {"status": "failed", "reason": "The feed is gone."}
+    row = shell("sources", "list").stdout.splitlines()[1].split("\t")
+    assert row[:4] == ["News: The feed is gone.", "feed", "1,234", "failed"]
+
+
 def test_source_from_a_file_that_is_no_text_is_sent_as_far_as_it_can_be_read(shell: Any, server: Any) -> None:
     Path(shell.folder / "odd.csv").write_bytes(b"a,b\n\xff,1\n")
     assert shell("sources", "add", "csv", "odd.csv").exit_code == 0

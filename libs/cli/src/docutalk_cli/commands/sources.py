@@ -378,11 +378,16 @@ def _schedule_text(schedule: Json | None) -> str:
 
 
 def _row(source: Json) -> list[str | Text]:
+    name, last = Text(source["name"]), source["last_run"]
+    if last is not None and last["reason"]:
+        # In the one column that is wrapped.
+        name.append(f": {last['reason']}", style="red")
+        last = last | {"reason": None}
     return [
-        Text(source["name"]),
+        name,
         source["kind"],
         f"{source['document_count']:,}",
-        _run_text(source["last_run"]),
+        _run_text(last),
         "paused" if source["paused"] else _time(source["next_run_at"]),
         source["id"],
     ]

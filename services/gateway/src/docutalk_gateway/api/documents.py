@@ -69,7 +69,7 @@ async def get_one_document(access: Reader, document_id: UUID) -> shapes.Document
 
 @router.patch("/workspaces/{workspace_id}/documents/{document_id}")
 async def patch_document(access: Writer, document_id: UUID, body: shapes.DocumentChanges) -> shapes.Document:
-    """Renames a document. The new name is that of all its versions."""
+    """Renames a document. A version that is superseded keeps the name that its file had."""
     gateway = access.gateway
     renamed = await rename_document(
         gateway.db,
