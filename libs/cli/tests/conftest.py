@@ -122,6 +122,11 @@ def _problem(status: int, detail: str, *, headers: dict[str, str] | None = None,
     return JSONResponse(content, status, headers=headers, media_type="application/problem+json")
 
 
+async def _breaks_off() -> AsyncIterator[str]:
+    yield '{"documents"'
+    raise ConnectionResetError("on purpose")
+
+
 def make_app(server: Server) -> Starlette:
     """The API's calls that the command uses."""
 
@@ -226,13 +231,14 @@ def make_app(server: Server) -> Starlette:
             return _problem(trouble, "Try again in a moment.", headers={"Retry-After": "0"})
         if server.upload_keys.count(key) > 1 and content in server.uploads:
             return JSONResponse({"documents": [list(server.documents.values())[-1]]}, 202)
+            )
         again = content in server.uploads
         server.uploads.append(content)
         same = [d for d in server.documents.values() if d["filename"] == file.filename]
         document = same[0] if again else a_document(file.filename, number=len(server.documents) + 1, status="queued")
         server.documents[document["id"]] = document
         if trouble == 0:
-            request.scope["transport"].abort()
+            return StreamingResponse(_breaks_off(), 202)
         shown = {key: document[key] for key in ("id", "filename", "status")}
         return JSONResponse({"documents": [shown | ({"duplicate_of": document["id"]} if again else {})]}, 202)
 

@@ -120,6 +120,16 @@ def test_upload_that_the_server_cannot_take_at_the_moment_is_sent_again(
         assert server.upload_keys[0] == server.upload_keys[1] is not None
 
 
+def test_upload_whose_answer_was_lost_is_sent_again_under_the_same_key(shell: Any, server: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.pdf").write_bytes(b"%PDF")
+    server.upload_troubles = [0]
+    result = shell("upload", str(tmp_path / "report.pdf"))
+    assert (result.exit_code, result.stdout.startswith("✓ report.pdf: 9 pages")) == (0, True)
+    assert server.uploads == [b"%PDF"]
+    assert len(server.upload_keys) == 2
+    assert len(set(server.upload_keys)) == 1
+
+
 def test_file_named_as_a_version_goes_to_its_document(shell: Any, server: Any, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "b.txt").write_text("second")
