@@ -231,7 +231,6 @@ def make_app(server: Server) -> Starlette:
             return _problem(trouble, "Try again in a moment.", headers={"Retry-After": "0"})
         if server.upload_keys.count(key) > 1 and content in server.uploads:
             return JSONResponse({"documents": [list(server.documents.values())[-1]]}, 202)
-            )
         again = content in server.uploads
         server.uploads.append(content)
         same = [d for d in server.documents.values() if d["filename"] == file.filename]
