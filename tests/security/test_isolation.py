@@ -34,6 +34,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_workspace": {"json": {"name": "Mine"}},
     "patch_workspace": {"json": {"name": "Taken over"}},
     "upload_documents": {"files": [("file", ("mine.txt", b"mine", "text/plain"))]},
+    "upload_version": {"files": [("file", ("mine.txt", b"a better one", "text/plain"))]},
+    "patch_document": {"json": {"filename": "taken over.pdf"}},
+    "change_many": {"json": {"action": "delete", "status": "ready"}},
+    "retry": {"json": {"password": "guessed"}},
+    "get_boxes": {"params": {"start": 0, "end": 5}},
+    "add_source": {"json": {"kind": "text", "name": "Mine", "config": {"title": "Mine", "text": "mine"}}},
+    "patch_source": {"json": {"name": "Taken over"}},
     "search": {"json": {"query": QUESTION}},
     "post_chat": {"json": {"message": QUESTION}},
 }
@@ -89,7 +96,10 @@ async def alice(system: System) -> Property:
     assert documents[accepted["id"]]["status"] == "ready"
     answer = await person.ask(QUESTION)
     assert [citation["document_id"] for citation in answer["citations"]] == [accepted["id"]], answer
+    note = {"kind": "text", "name": "The orchard", "config": {"title": "The orchard", "text": "Notes on the orchard."}}
+    source = await person.call("POST", "/sources", json=note)
     ids = {
+        "source_id": source["id"],
         "workspace_id": person.workspace,
         "document_id": accepted["id"],
         "number": "1",
@@ -113,7 +123,11 @@ def place(call: Call, ids: dict[str, str]) -> str:
 async def status(http: httpx.AsyncClient, call: Call, path: str) -> tuple[int, str]:
     """How a call ends; a stream is not read beyond its first line."""
     async with http.stream(call.method, path, **call.arguments()) as response:
-        text = "" if response.headers["content-type"].startswith("text/event-stream") else (await response.aread()).decode()
+        text = (
+            ""
+            if response.headers["content-type"].startswith("text/event-stream")
+            else (await response.aread()).decode(errors="replace")
+        )
         return response.status_code, text
 
 
