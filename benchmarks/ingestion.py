@@ -38,7 +38,7 @@ from sample_files import FORMATS, sentence
 DEFAULT_CORPORA = "../shared/data/dev"
 FILES_OF_A_FORMAT = 12
 SIZES = (10, 100, 1000)
-ROUNDS = {10: 5, 100: 2, 1000: 1}
+ROUNDS = {10: 3, 100: 2, 1000: 1}
 IN_ONE_REQUEST = 100
 GROWTH_GOAL = 1.1
 PARTS = ("formats", "documents", "growth")
