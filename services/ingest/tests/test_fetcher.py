@@ -322,6 +322,64 @@ async def test_huge_robots_txt_is_read_as_far_as_it_is_sensible(web: Web) -> Non
     assert (await failure(web.html("/private", "Private", "text"))).code == "robots_disallow"
 
 
+async def test_robots_txt_for_thousands_of_names_with_thousands_of_rules_costs_no_time(web: Web) -> None:
+    """The library copies each rule to each name: this one took half a minute on the event loop, and gigabytes."""
+    names = "".join(f"User-agent: robot{number}\n" for number in range(4_000))
+    rules = "".join(f"Disallow: /{number}\n" for number in range(4_000))
+    web.pages["/robots.txt"] = Page(f"{names}User-Agent : DocuTalk/9\n{rules}".encode(), "text/plain")
+    async with asyncio.timeout(5):
+        assert (await failure(web.html("/3999", "Page", "text"))).code == "robots_disallow"
+
+
+async def test_group_of_another_robot_is_not_ours(web: Web) -> None:
+    lines = [
+        "user agent other",
+        "Disallow: /",
+        "User-agent: MyDocuTalk",
+        "Disallow: /",
+        "useragent: docutalk",
+        "Disallow: /private",
+    ]
+    web.pages["/robots.txt"] = Page("\n".join(lines).encode(), "text/plain")
+    async with fetching() as fetcher:
+        await fetcher.fetch(web.html("/", "Page", "text"))
+    assert (await failure(web.html("/private", "Page", "text"))).code == "robots_disallow"
+
+
+async def test_robots_txt_of_many_hosts_are_forgotten_before_they_fill_the_memory(web: Web) -> None:
+    async with fetching(resolver=answers(["127.0.0.1"])) as fetcher:
+        web.pages["/robots.txt"] = Page(b"# a long comment\n" * 30_000, "text/plain")
+        web.html("/", "Page", "text")
+        for host in ("a", "b", "c", "d", "e", "a"):
+            await fetcher.fetch(web.url("/", host))
+        await fetcher.fetch(web.url("/", "e"))
+    assert len(web.asked("/robots.txt")) == 6, "the first one was forgotten, the later ones were not"
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [
+        (Page(status=503, headers=[("Retry-After", "9" * 400)]), "busy"),
+        (Page(status=503, headers=[("Retry-After", "Fri, 20 Nov 2026 16:00:00 +99999999999999999999")]), "busy"),
+        (Page(headers=[("\x01" * 50_000, "")]), "bad_answer"),
+        (Page(status=302, headers=[("Location", "http://xn--/")]), "bad_answer"),
+    ],
+    ids=["endless wait", "wait of another world", "no header", "no name"],
+)
+async def test_odd_answer_fails_with_a_short_reason(web: Web, page: Page, code: str) -> None:
+    web.pages["/"] = page
+    odd = await failure(web.url("/"))
+    assert odd.code == code
+    assert len(str(odd)) < 500
+
+
+async def test_validator_that_cannot_be_sent_back_is_not_kept(web: Web) -> None:
+    async with fetching() as fetcher:
+        fetched = await fetcher.fetch(web.html("/", "Page", "text", headers=[("ETag", '"\xe9"')]))
+        assert fetched.etag is None
+        await fetcher.fetch(web.url("/"), etag=fetched.etag, last_modified=fetched.last_modified)
+
+
 async def test_one_host_is_asked_one_at_a_time_with_a_pause(web: Web) -> None:
     urls = [web.html(f"/{number}", "Page", "text", drip=0.0005) for number in range(4)]
     web.pages["/robots.txt"] = Page(b"User-agent: *\nCrawl-delay: 0.2\n", "text/plain")

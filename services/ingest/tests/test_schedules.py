@@ -70,6 +70,8 @@ def test_interval_counts_from_the_last_time_and_leaves_out_what_was_missed() -> 
         Schedule(cron="r * * * *"),
         Schedule(cron="0 0 31 2 *"),
         Schedule(cron="* * * *"),
+        Schedule(cron=f"{'1' * 40}x * * * *"),
+        Schedule(cron=f"{','.join('1' * 1000)} * * * *"),
         Schedule(cron="0 6 * * *", timezone="Mars/Olympus"),
         Schedule(cron="0 6 * * *", timezone="../../etc/passwd"),
         Schedule(cron="0 6 * * *", timezone=""),

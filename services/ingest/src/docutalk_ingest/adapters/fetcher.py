@@ -30,10 +30,15 @@ from protego import Protego
 from docutalk_ingest.adapters.addresses import AddressBook, AddressRefused, NameNotFound
 
 USER_AGENT = "DocuTalk/0.1.0"
+_PRODUCT = "docutalk"
 ROBOTS_SECONDS = 3600.0
 ROBOTS_BYTES = 512 * 1024
+ROBOTS_KEPT_BYTES = 2 << 20
+"""Of all that are remembered together. As rules they take up to a hundred times as much memory."""
 MAX_URL = 4096
 _BLOCK = 64 * 1024
+_SAID_MOST = 200
+"""Characters of what a library says: it may quote what the host sent."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUSY = frozenset({429, 503})
 _SAID = {
@@ -100,6 +105,7 @@ class _Robots:
     rules: Protego | None
     closed: str | None
     until: float
+    size: int = 0
 
 
 class _CheckedBackend(httpcore.AsyncNetworkBackend):
@@ -294,10 +300,17 @@ class Fetcher:
         except (httpcore.TimeoutException, httpx.TimeoutException):
             raise FetchFailed("too_slow", f"{shown(url)} did not answer in time.") from None
         except (httpcore.RemoteProtocolError, httpcore.ProtocolError, httpcore.LocalProtocolError) as error:
-            raise FetchFailed("bad_answer", f"{shown(url)} did not answer as a web server does: {error}.") from error
+            raise FetchFailed(
+                "bad_answer", f"{shown(url)} did not answer as a web server does: {str(error)[:_SAID_MOST]}."
+            ) from error
         except (httpcore.NetworkError, httpx.HTTPError, OSError) as error:
-            why = str(error) or "the connection was lost"
+            why = str(error)[:_SAID_MOST] or "the connection was lost"
             raise FetchFailed("unreachable", f"{shown(url)} could not be reached: {why}.") from error
+        except ValueError as error:
+            # Something in the answer that our own libraries choke on. One address is not worth the whole run.
+            raise FetchFailed(
+                "bad_answer", f"{shown(url)} answered with something that cannot be read: {str(error)[:_SAID_MOST]}."
+            ) from error
 
     async def _request(self, url: httpx.URL, headers: Mapping[str, str], cap: int | None) -> Fetched | httpx.URL:
         for last in (False, True):
@@ -360,9 +373,7 @@ class Fetcher:
         robots = self._robots.get(_origin(url))
         if robots is None or robots.until < self._now():
             robots = await self._read_robots(url)
-            if len(self._robots) > 1000:
-                self._robots.clear()
-            self._robots[_origin(url)] = robots
+            self._remember(_origin(url), robots)
         if robots.closed is not None:
             raise FetchFailed("robots_unknown", f"{shown(url)} was not fetched: {robots.closed}")
         if robots.rules is None:
@@ -372,13 +383,21 @@ class Fetcher:
         delay = robots.rules.crawl_delay(USER_AGENT)
         return min(float(delay or 0), self._limits.crawl_delay_seconds)
 
+    def _remember(self, origin: str, robots: _Robots) -> None:
+        """Forgets those read longest ago: whoever has a name has as many hosts under it as they like, each with its file."""
+        self._robots.pop(origin, None)
+        self._robots[origin] = robots
+        kept = sum(each.size for each in self._robots.values())
+        while kept > ROBOTS_KEPT_BYTES or len(self._robots) > 1000:
+            kept -= self._robots.pop(next(iter(self._robots))).size
+
     async def _read_robots(self, url: httpx.URL) -> _Robots:
         """RFC 9309: no robots.txt permits everything, one that cannot be had permits nothing. The latter is asked again soon."""
         address = url.copy_with(raw_path=b"/robots.txt", fragment=None)
         until = self._now() + ROBOTS_SECONDS
         try:
             fetched = await self._follow(address, {}, {}, robots=False, cap=ROBOTS_BYTES)
-            rules = Protego.parse(fetched.body.decode("utf-8", "replace"))
+            rules = await asyncio.to_thread(_rules, fetched.body)
         except FetchFailed as failure:
             if failure.code in ("address_refused", "name_not_found"):
                 raise FetchFailed(failure.code, str(failure).replace(shown(address), shown(url))) from failure
@@ -386,7 +405,29 @@ class Fetcher:
                 return _Robots(None, None, until)
             closed = f"whether its host permits it could not be found out. {failure} The next run tries again."
             return _Robots(None, closed, self._now() + 60)
-        return _Robots(rules, None, until)
+        return _Robots(rules, None, until, len(fetched.body))
+
+
+def _rules(body: bytes) -> Protego:
+    """The rules of a robots.txt, of which only the groups for us and for everybody are told apart.
+
+    The library copies each rule to every name in its group: a file of 50 KB with many of both took seconds and 160 MB.
+    """
+    lines = []
+    for line in body.decode("utf-8", "replace").splitlines():
+        words = line.partition("#")[0].replace(":", " ", 1).lower().split()
+        if words[:1] in (["user-agent"], ["useragent"]):
+            lines.append(f"User-agent: {_group(words[1:])}")
+        elif words[:2] == ["user", "agent"]:
+            lines.append(f"User-agent: {_group(words[2:])}")
+        else:
+            lines.append(line)
+    return Protego.parse("\n".join(lines))
+
+
+def _group(name: list[str]) -> str:
+    product = name[0].partition("/")[0] if name else ""
+    return product if product in ("*", _PRODUCT) else "another"
 
 
 def parsed(url: str) -> httpx.URL:
@@ -421,7 +462,7 @@ def _redirected(url: httpx.URL, location: str) -> httpx.URL:
         if _origin(target) != _origin(url):
             # A password belongs to the host that it was given for.
             target = target.copy_with(username=None, password=None)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:
         raise FetchFailed("bad_redirect", f"{shown(url)} redirects to something that is no web address.") from error
     try:
         return parsed(str(target))
@@ -458,14 +499,14 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds from now; the header is a number or a date."""
     if not value:
         return None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, float(int(value)))
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
         at = email.utils.parsedate_to_datetime(value)
         return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
     return None
 
 
 def _short(value: str | None) -> str | None:
-    """A validator that is not worth keeping when it is longer than any honest one."""
-    return value if value and len(value) <= 1000 and value.isprintable() else None
+    """A validator that is not worth keeping when it is longer than any honest one, or could not be sent back."""
+    return value if value and len(value) <= 1000 and value.isascii() and value.isprintable() else None

@@ -13,10 +13,12 @@ from docutalk_common.errors import RequestFailed
 
 MIN_INTERVAL_SECONDS = 60
 MAX_INTERVAL_SECONDS = 366 * 86400
+MAX_CRON = 500
 
 _NAMES = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)"
-# The library also takes random and hashed fields, which would be another time at each look.
-_FIELD = re.compile(rf"(?:\d+|\*|{_NAMES}|[-,/?#]|\bl\b)+", re.IGNORECASE)
+# The library also takes random and hashed fields, which would be another time at each look. One digit at a time: runs of them
+# could be divided in so many ways that a long number took for ever.
+_FIELD = re.compile(rf"(?:\d|\*|{_NAMES}|[-,/?#]|\bl\b)+", re.IGNORECASE)
 
 
 def check_schedule(schedule: Schedule, *, min_interval: int = MIN_INTERVAL_SECONDS) -> None:
@@ -28,8 +30,12 @@ def check_schedule(schedule: Schedule, *, min_interval: int = MIN_INTERVAL_SECON
     try:
         ZoneInfo(schedule.timezone)
     except (LookupError, ValueError, OSError):
-        raise RequestFailed("invalid", f"There is no time zone {schedule.timezone!r}; give one such as Europe/Berlin.") from None
+        raise RequestFailed(
+            "invalid", f"There is no time zone {schedule.timezone[:100]!r}; give one such as Europe/Berlin."
+        ) from None
     if schedule.cron is not None:
+        if len(schedule.cron) > MAX_CRON:
+            raise RequestFailed("invalid", f"A cron expression has at most {MAX_CRON} characters.")
         fields = schedule.cron.split()
         if len(fields) != 5 or not all(_FIELD.fullmatch(field) for field in fields) or not croniter.is_valid(schedule.cron):
             raise RequestFailed(
