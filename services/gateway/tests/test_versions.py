@@ -14,7 +14,8 @@ from docutalk_common.contracts.ingest import DocumentStatus, DocumentVersion
 from docutalk_common.db import Cause, outbox
 from docutalk_common.process import wait_until
 from docutalk_gateway.adapters import repository
-from sqlalchemy import select
+from docutalk_gateway.adapters.models import Upload
+from sqlalchemy import select, text
 
 
 async def upload(person: Any, name: str, data: bytes) -> UUID:
@@ -204,6 +205,33 @@ async def test_superseded_upload_is_forgotten_once_ingest_knows_the_version(
     await person.http.get(f"{person.documents}/{document_id}")
     assert not await first_is_kept()
     assert (await person.http.get(f"{person.documents}/{document_id}/content")).content == b"keep me"
+
+
+async def test_version_that_comes_while_its_document_is_deleted_goes_with_it(gateway: Any, person: Any) -> None:
+    document_id = await upload(person, "plan.txt", b"deleted meanwhile")
+
+    async def delete() -> None:
+        async with gateway.db.transaction(Cause.new()) as tx:
+            await repository.delete_uploads(tx.session, person.workspace, [document_id])
+
+    async def waits() -> bool:
+        async with gateway.db.read() as session:
+            return bool(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+    async with gateway.db.transaction(Cause.new()) as tx:
+        await repository.lock_versions(tx.session, document_id)
+        first = await repository.upload_of(tx.session, person.workspace, document_id)
+        assert first is not None
+        about = {name: getattr(first, name) for name in ("document_id", "workspace_id", "uploaded_by", "filename", "content_type")}
+        second = Upload(**about, version=2, size=1, sha256="2" * 64, object_key="second")
+        await repository.supersede_upload(tx.session, first, datetime.now(UTC))
+        assert await repository.add_upload(tx.session, second)
+        deleting = asyncio.create_task(delete())
+        await wait_until(waits, seconds=10, what="the deletion waits for the version")
+    await deleting
+    async with gateway.db.read() as session:
+        assert await repository.upload_of(session, person.workspace, document_id) is None
+    assert await upload(person, "plan.txt", b"deleted meanwhile") != document_id
 
 
 async def test_row_and_event_of_a_version_are_one_transaction(gateway: Any, person: Any) -> None:

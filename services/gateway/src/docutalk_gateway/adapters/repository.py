@@ -243,7 +243,13 @@ async def rename_uploads(session: AsyncSession, workspace_id: UUID, document_id:
 
 
 async def delete_uploads(session: AsyncSession, workspace_id: UUID, document_ids: Sequence[UUID]) -> int:
-    """Frees the hashes of deleted documents, so that their bytes may come again."""
+    """Frees the hashes of deleted documents, so that their bytes may come again.
+
+    A version that is being added waits, or is waited for: its row cannot be seen yet, and would stay as an upload that ingest
+    never registers.
+    """
+    for document_id in sorted(document_ids):  # in one order: two that delete the same documents would wait for each other
+        await lock_versions(session, document_id)
     return _changed(
         await session.execute(delete(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id.in_(document_ids)))
     )
