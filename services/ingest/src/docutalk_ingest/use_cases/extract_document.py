@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid5
 
+from docutalk_common.content_type import HEAD_BYTES, UNKNOWN
 from docutalk_common.contracts.ingest import (
     Document,
     DocumentChunked,
@@ -40,6 +41,7 @@ PROGRESS_SECONDS = 1.0
 KEEP_SECONDS = 60.0
 """How often the document is said to be in work still, so that it is not taken for lost."""
 PIECE_BYTES = 4 * MIB
+LARGE_BYTES = 64 * MIB
 
 
 class _NotWanted(Exception):
@@ -97,12 +99,15 @@ class DocumentExtractor:
         return await self.parser.parse(source, begun.filename, folder, password=begun.password, on_progress=latest.note)
 
     async def _download(self, document: Document, path: Path) -> None:
-        """In pieces, so that it can be stopped."""
+        """In pieces, so that it can be stopped. Of a large file of a kind that nobody knows the first bytes are enough: it is
+        refused by them, and two gigabytes would only keep the disk from others."""
+        unknown = document.content_type == UNKNOWN and document.size > LARGE_BYTES
+        length = HEAD_BYTES if unknown else None
         with await asyncio.to_thread(path.open, "wb") as file:
             if document.size == 0:
                 return
             try:
-                async for piece in self.storage.iterate(document.object_key, chunk_size=PIECE_BYTES):
+                async for piece in self.storage.iterate(document.object_key, length=length, chunk_size=PIECE_BYTES):
                     await asyncio.to_thread(file.write, piece)
             except NotFound as error:
                 if not await self._is_wanted(document):
