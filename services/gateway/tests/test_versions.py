@@ -222,7 +222,9 @@ async def test_version_that_comes_while_its_document_is_deleted_goes_with_it(gat
         await repository.lock_versions(tx.session, document_id)
         first = await repository.upload_of(tx.session, person.workspace, document_id)
         assert first is not None
-        about = {name: getattr(first, name) for name in ("document_id", "workspace_id", "uploaded_by", "filename", "content_type")}
+        about = {
+            name: getattr(first, name) for name in ("document_id", "workspace_id", "uploaded_by", "filename", "content_type")
+        }
         second = Upload(**about, version=2, size=1, sha256="2" * 64, object_key="second")
         await repository.supersede_upload(tx.session, first, datetime.now(UTC))
         assert await repository.add_upload(tx.session, second)
