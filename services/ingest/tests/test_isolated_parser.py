@@ -228,3 +228,22 @@ async def test_a_book_in_one_line_is_read_with_its_offsets(parser: IsolatedParse
     assert len(chunks) > 1000
     assert all(text[start:end] == text[start:end].strip() for start, end, _ in chunks)
     assert [batch for *_, batch in chunks] == sorted(batch for *_, batch in chunks)
+
+
+async def test_host_whose_start_was_given_up_on_is_not_left_behind() -> None:
+    parser = IsolatedParser()
+    starting = asyncio.create_task(parser.start())
+
+    async def begun() -> bool:
+        return parser.host_pid is not None
+
+    await wait_until(begun, seconds=5, what="the host begins", every=0.01)
+    host = psutil.Process(parser.host_pid)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+
+    async def gone() -> bool:
+        return not host.is_running() or host.status() == psutil.STATUS_ZOMBIE
+
+    await wait_until(gone, seconds=5, what="the host is gone")
+    await parser.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -149,6 +150,14 @@ async def test_text_has_no_places_and_no_looks(parser: IsolatedParser, tmp_path:
     with pytest.raises(ParseFailed) as image:
         await parser.render(tmp_path / "source", 1, 100, tmp_path)
     assert (boxes.value.code, image.value.code) == ("no_boxes", "no_image")
+
+
+async def test_place_of_a_quote_in_millions_of_characters_holds_up_nobody(parser: IsolatedParser, tmp_path: Path) -> None:
+    """Through the host's pipe they took five seconds, in which it did nothing else."""
+    (tmp_path / "source").write_bytes(b"Only words.")
+    async with asyncio.timeout(3):
+        with pytest.raises(ParseFailed):
+            await parser.boxes(tmp_path / "source", 1, 0, 4, "é" * 4_000_000, out=tmp_path)
 
 
 # Through the service ---------------------------------------------------------------------------------------------

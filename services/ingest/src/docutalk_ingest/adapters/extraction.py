@@ -114,9 +114,10 @@ class Extractor:
         assembled.rename(out / PAGES_FILE)
         return {"media_type": media_type, "summary": summary}
 
-    def _boxes(self, *, path: str, out: Path, progress: Progress, **quote: Any) -> dict[str, Any]:
+    def _boxes(self, *, path: str, page: str, out: Path, progress: Progress, **quote: Any) -> dict[str, Any]:
+        """`page` is a file with the page's text and lines."""
         del out, progress
-        return places_on_page(Path(path), **quote)
+        return places_on_page(Path(path), **quote, **json.loads(Path(page).read_text(encoding="utf-8")))
 
     def _render(self, *, path: str, number: int, width: int, name: str, out: Path, progress: Progress) -> dict[str, Any]:
         """Writes the picture to `out / name`; `{width, height}` in pixels."""

@@ -96,6 +96,16 @@ def _extracted(number: int, line: dict[str, Any]) -> ExtractedPage:
     )
 
 
+def _tell(host: asyncio.subprocess.Process, request: dict[str, Any]) -> bool:
+    """False when the host is no more."""
+    assert host.stdin is not None
+    try:
+        host.stdin.write(json.dumps(request).encode() + b"\n")
+    except (RuntimeError, OSError):  # what uvloop and asyncio say of a closed pipe
+        return False
+    return True
+
+
 class IsolatedParser:
     """One host process, started at the first document and again whenever it has died; one child of it for each job on a file.
 
@@ -206,7 +216,10 @@ class IsolatedParser:
 
         Raises as `parse` does; `ParseFailed("no_boxes")` for files of other kinds.
         """
-        arguments = {"path": str(path), "number": number, "start": start, "end": end, "text": text, "lines": lines}
+        # In a file: the host reads what all documents want from one pipe, and millions of characters hold up the others.
+        page = out / "page.json"
+        await asyncio.to_thread(lambda: page.write_text(json.dumps({"text": text, "lines": lines}), encoding="utf-8"))
+        arguments = {"path": str(path), "number": number, "start": start, "end": end, "page": str(page)}
         found = await self._run("boxes", arguments, out)
         boxes = [Box(left=left, top=top, right=right, bottom=bottom) for left, top, right, bottom in found["boxes"]]
         return Boxes(width=found["width"], height=found["height"], boxes=boxes)
@@ -232,7 +245,6 @@ class IsolatedParser:
     ) -> dict[str, Any]:
         """Does one job in a process of its own."""
         host = await self._running_host()
-        assert host.stdin is not None
         id_ = uuid4().hex
         ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._ended[id_] = ended
@@ -248,7 +260,8 @@ class IsolatedParser:
             "file_bytes": self._limits.file_bytes + unlocked_bytes,
         }
         try:
-            host.stdin.write(json.dumps(request).encode() + b"\n")
+            if not _tell(host, request):
+                raise TransientError("the parser host ended")
             async with asyncio.timeout(self._limits.wall_seconds + self._limits.host_seconds):
                 end = await ended
         except TimeoutError:
@@ -258,7 +271,7 @@ class IsolatedParser:
             await host.wait()
             raise TransientError("the parser host does not answer and is started again") from None
         except asyncio.CancelledError:
-            host.stdin.write(json.dumps({"kill": id_}).encode() + b"\n")
+            _tell(host, {"kill": id_})
             raise
         finally:
             del self._ended[id_], self._progress[id_]
@@ -305,7 +318,13 @@ class IsolatedParser:
                     env=self._environment,
                 )
                 assert self._host.stdout is not None
-                if not await self._host.stdout.readline():
+                try:
+                    ready = await self._host.stdout.readline()
+                except BaseException:
+                    # Nobody else knows of it, and it would wait for work until this service ends.
+                    self._host.kill()
+                    raise
+                if not ready:
                     raise TransientError("the parser host did not start")
                 self._listener = asyncio.create_task(self._listen(self._host.stdout))
             return self._host
