@@ -49,6 +49,16 @@ async def test_the_attempt_after_a_cancelled_one_is_stored_whole(indexed: Indexe
     assert len(await indexed.emitted(first.document_id, "document")) == 1
 
 
+async def test_the_version_before_goes_when_the_next_one_holds_no_words(indexed: Indexed) -> None:
+    document_id = await indexed.add(["old pumps"])
+    [first] = indexed.batches(["no words"], document_id=document_id, version=2)
+    await indexed.index(first.model_copy(update={"chunk_count": 0, "chunks": []}))
+    assert await texts_of(indexed, "pumps") == set()
+    assert await indexed.stored(document_id) == []
+    assert await indexed.counts() == (0, {})
+    assert (await indexed.emitted(document_id, "document"))[-1]["version"] == 2
+
+
 async def test_the_version_before_stays_when_the_next_one_is_cancelled(indexed: Indexed) -> None:
     document_id = await indexed.add(["old pumps"])
     half, rest = indexed.batches(["new pumps", "new valves"], document_id=document_id, version=2, size=1)

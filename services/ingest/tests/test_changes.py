@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import psutil
@@ -39,16 +40,16 @@ from docutalk_common.process import wait_until
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_ingest.adapters.isolated_parser import IsolatedParser
-from docutalk_ingest.adapters.tables import batches, documents
+from docutalk_ingest.adapters.tables import batches, documents, renderings
 from docutalk_ingest.adapters.work_folder import WorkFolder
 from docutalk_ingest.use_cases.cancel_document import cancel_document
 from docutalk_ingest.use_cases.extract_document import DocumentExtractor
 from docutalk_local.testing import TestStack
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from .journey import SECONDS, bury, complete, indexed, send, settled, status_is, timeline, work_for_embed
 from .picture_files import locked_pdf
-from .world import TEXT, embedding, look, registered, running, store, uploaded
+from .world import TEXT, embedding, look, registered, running, settings, store, uploaded
 
 PROSE = "".join(f"Sentence number {n} says that the ship has not come. " for n in range(6000)).encode()
 """Enough for many batches."""
@@ -265,6 +266,37 @@ class TestRetry:
         with pytest.raises(NotFound):
             await storage.stat(row.unlocked_key)
 
+    async def test_copy_without_protection_stays_when_a_second_reader_finds_the_document_read(
+        self, stack: TestStack, db: Database, storage: ObjectStorage, parser: IsolatedParser, tmp_path: Path
+    ) -> None:
+        """Work that was taken for lost is handed out again, while its first reader is still about to store what it read."""
+        data = locked_pdf("The harbour was quiet.", "salt")
+        upload = uploaded(data=data, filename="locked.pdf")
+        await store(storage, upload, data)
+        await registered(db, upload, password="salt")
+        work = ExtractDocument(workspace_id=upload.workspace_id, document_id=upload.document_id)
+
+        async def read(through: ObjectStorage) -> None:
+            extract = DocumentExtractor(db, through, parser, WorkFolder(tmp_path))
+            await extract(work, Delivery(envelope_for(work), 1, "ingest-document-extract", db))
+
+        class Slow(ObjectStorage):
+            async def upload_stream(self, key: str, chunks: AsyncIterator[bytes], **options: Any) -> int:
+                size = await super().upload_stream(key, chunks, **options)
+                await read(storage)
+                return size
+
+        slow = Slow(settings(stack))
+        try:
+            await read(slow)
+        finally:
+            slow.close()
+        assert await status_is(db, upload, DocumentStatus.EMBEDDING)
+        async with db.read() as session:
+            key = await session.scalar(select(documents.c.unlocked_key).where(documents.c.document_id == upload.document_id))
+        assert key is not None
+        assert (await storage.stat(key)).size > 0
+
     async def test_attempt_that_was_given_up_on_does_not_end_the_next_one(self, db: Database, wire: Wire) -> None:
         upload = uploaded()
         await registered(db, upload, status=DocumentStatus.EMBEDDING, chunk_count=3, attempt=2)
@@ -402,6 +434,25 @@ class TestProgress:
 
 
 class TestErasing:
+    async def test_document_with_more_pictures_than_fit_a_message_is_deleted_with_all_of_them(
+        self, db: Database, wire: Wire, storage: ObjectStorage, requests: RequestClient
+    ) -> None:
+        upload = uploaded()
+        await store(storage, upload)
+        await registered(db, upload, status=DocumentStatus.READY)
+        place = f"{upload.workspace_id}/{upload.document_id}"
+        pictures = [f"{place}/rendered-1-{number}-1000.webp" for number in range(1, 12_001)]
+        async with db.transaction(Cause.new()) as transaction:
+            about = {"document_id": upload.document_id, "version": 1, "width": 1000, "height": 1400, "content_type": "image/webp"}
+            rows = [about | {"object_key": key, "number": number} for number, key in enumerate(pictures, start=1)]
+            await transaction.session.execute(insert(renderings), rows)
+        for key in (pictures[0], pictures[-1]):
+            await store(storage, upload.model_copy(update={"object_key": key}))
+        delete = DeleteDocument(workspace_id=upload.workspace_id, document_id=upload.document_id, deleted_by=uuid4())
+        await requests.ask("rpc.ingest.v1.document.delete", delete, DocumentRemoved, timeout=20)
+        await told(wire, upload, "ingest.document.erased.v1")
+        assert await storage.keys(f"{place}/") == []
+
     async def test_receipt_says_how_many_objects_and_pages_are_gone(
         self, db: Database, wire: Wire, storage: ObjectStorage, requests: RequestClient
     ) -> None:

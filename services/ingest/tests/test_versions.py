@@ -25,7 +25,7 @@ from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_ingest.app import ingest
 from docutalk_local.testing import TestStack
 
-from .journey import SECONDS, complete, send, settled, status_is, timeline
+from .journey import SECONDS, complete, indexed, send, settled, status_is, timeline, work_for_embed
 from .world import look, registered, settings, store, uploaded
 
 KEPT = 3
@@ -132,6 +132,21 @@ async def test_new_version_that_fails_leaves_the_old_one_in_service(
     failed = await version_is(db, second, DocumentStatus.FAILED)
     assert (failed.code, failed.served_version) == ("no_text", 1)
     assert await text_of(requests, first) == [(1, "The first version.")]
+
+
+async def test_new_version_without_a_word_takes_the_place_of_the_old_one_in_embed_too(
+    db: Database, wire: Wire, storage: ObjectStorage
+) -> None:
+    first = await send(wire, storage, b"The first version.", "log.txt")
+    await become_ready(db, wire, first)
+    second = await replace(wire, storage, first, b"* * *\n")
+    embedding = await version_is(db, second, DocumentStatus.EMBEDDING)
+    assert (embedding.chunk_count, embedding.served_version) == (0, 1)
+    [work] = [work for work in await work_for_embed(wire, second) if work.version == 2]
+    assert (work.batch, work.batch_count, work.chunk_count, work.chunks) == (0, 1, 0, [])
+    await wire.send(envelope_for(indexed(second, 0, 0, batch=0)))
+    ready = await version_is(db, second, DocumentStatus.READY)
+    assert ready.served_version == 2
 
 
 async def test_version_in_the_making_is_given_up_for_a_newer_one(

@@ -22,6 +22,8 @@ MAX_CHARACTERS = 20_000_000
 MAX_PAGES = 20_000
 KEPT_VERSIONS = 10
 """Of how many versions of a document the pages are kept, with their files."""
+MAX_NAMED_OBJECTS = 1_000
+"""Keys in one message. Pictures of pages may be more than fit; whoever deletes them looks for what is not named."""
 MAX_BATCH_CHUNKS = 64
 MAX_BATCH_BYTES = 128 * 1024
 
@@ -189,3 +191,8 @@ def freeze(text: str) -> str:
 def chunk_id(document_id: UUID, version: int, ordinal: int) -> UUID:
     """The same chunk of the same version has the same id however often it is cut, so that a second try replaces the first."""
     return uuid5(_CHUNK_NAMESPACE, f"{document_id}/{version}/{ordinal}")
+
+
+def pictures_of(version: int) -> str:
+    """How the names of all pictures of a version's pages begin."""
+    return f"rendered-{version}-"

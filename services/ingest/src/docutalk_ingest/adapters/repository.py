@@ -55,7 +55,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_ingest.adapters.tables import batches, documents, pages, renderings, units, versions
-from docutalk_ingest.domain import RETRIABLE, UNFINISHED, UNREAD, Batch, ExtractedPage, ExtractionSummary, Window, freeze
+from docutalk_ingest.domain import (
+    MAX_NAMED_OBJECTS,
+    RETRIABLE,
+    UNFINISHED,
+    UNREAD,
+    Batch,
+    ExtractedPage,
+    ExtractionSummary,
+    Window,
+    freeze,
+)
 
 PROGRESS_INTERVAL = timedelta(seconds=1)
 MAX_METADATA = 1_000
@@ -101,7 +111,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Deletion:
-    """A deleted document with the keys of all that it had in the object store."""
+    """A deleted document with the keys of what it had in the object store, at most `MAX_NAMED_OBJECTS`."""
 
     document: Document
     object_keys: list[str]
@@ -109,7 +119,7 @@ class Deletion:
 
 @dataclass(frozen=True)
 class Pruned:
-    """Versions that are kept no longer, and the keys of their objects."""
+    """Versions that are kept no longer, and the keys of their objects, at most `MAX_NAMED_OBJECTS`."""
 
     versions: list[int]
     object_keys: list[str]
@@ -312,6 +322,8 @@ class DocumentRepository:
 
     async def register_new(self, uploads: Sequence[NewUpload]) -> list[Document]:
         """Registers first versions together, in two statements; those that are known already are left out."""
+        if not uploads:
+            return []
         added = await self._session.execute(
             insert(documents).on_conflict_do_nothing().returning(*_SHOWN), [upload.document for upload in uploads]
         )
@@ -474,7 +486,7 @@ class DocumentRepository:
         unlocked_key: str | None = None,
         cause: Cause | None = None,
     ) -> Document | None:
-        """The pages are stored: `embedding`, or `ready` at once when there is nothing to embed. The password is forgotten."""
+        """The pages are stored: `embedding`, or `ready` at once when embed has nothing to do. The password is forgotten."""
         read = {"extractor": summary.extractor, "text_hash": summary.text_hash, "unlocked_key": unlocked_key}
         await self._session.execute(
             update(versions)
@@ -484,8 +496,8 @@ class DocumentRepository:
         await self.wake_dispatcher()
         return await self._change(
             _current(document.document_id, document.version, document.attempt),
-            status=DocumentStatus.EMBEDDING if summary.chunk_count else DocumentStatus.READY,
-            served_version=documents.c.served_version if summary.chunk_count else document.version,
+            status=DocumentStatus.EMBEDDING if summary.batch_count else DocumentStatus.READY,
+            served_version=documents.c.served_version if summary.batch_count else document.version,
             content_type=summary.content_type,
             metadata=_storable(summary.metadata),
             page_count=summary.page_count,
@@ -754,20 +766,25 @@ class DocumentRepository:
         return [Deletion(document, keys.get(document.document_id, [])) for document in deleted]
 
     async def _object_keys(self, document_ids: Sequence[UUID], only: Sequence[int] | None = None) -> dict[UUID, list[str]]:
-        """The keys of all versions, or only of those, by document: files, copies without protection, pictures."""
+        """The keys of all versions, or only of those, by document: files, copies without protection, pictures. Of each document
+        the first thousand, in this order."""
         parts = []
-        for table, column in (
-            (versions, versions.c.object_key),
-            (versions, versions.c.unlocked_key),
-            (renderings, renderings.c.object_key),
+        for rank, (table, column) in enumerate(
+            (
+                (versions, versions.c.object_key),
+                (versions, versions.c.unlocked_key),
+                (renderings, renderings.c.object_key),
+            )
         ):
             which = [table.c.document_id.in_(document_ids), column.is_not(None)]
             if only is not None:
                 which.append(table.c.version.in_(only))
-            parts.append(select(table.c.document_id, column.label("object_key")).where(*which))
+            parts.append(select(table.c.document_id, column.label("object_key"), literal(rank).label("rank")).where(*which))
         found: dict[UUID, list[str]] = {}
-        for document_id, key in await self._session.execute(union(*parts)):
-            found.setdefault(document_id, []).append(key)
+        for document_id, key, _ in await self._session.execute(union(*parts).order_by("rank")):
+            keys = found.setdefault(document_id, [])
+            if len(keys) < MAX_NAMED_OBJECTS:
+                keys.append(key)
         return found
 
     async def note_erased(self, document_id: UUID) -> int | None:

@@ -7,13 +7,17 @@ from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.storage import ObjectStorage
 
 from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.domain import pictures_of
 
 
 async def erase_document(event: DocumentDeleted, delivery: Delivery, storage: ObjectStorage) -> None:
-    """Objects that are gone already are fine. Waits, by `DependencyUnavailable`, while the store is away. The receipt,
+    """All that lies in the document's place goes, whether the event names it or not: it names the first thousand keys only.
+    Objects that are gone already are fine. Waits, by `DependencyUnavailable`, while the store is away. The receipt,
     `DocumentErased`, is given once, when nothing is left."""
-    if event.object_keys:
-        await storage.delete(event.object_keys)
+    found = await storage.keys(f"{event.workspace_id}/{event.document_id}/")
+    keys = sorted({*event.object_keys, *found})
+    if keys:
+        await storage.delete(keys)
     async with delivery.transaction() as transaction:
         pages = await DocumentRepository(transaction.session).note_erased(event.document_id)
         if pages is not None:
@@ -22,13 +26,17 @@ async def erase_document(event: DocumentDeleted, delivery: Delivery, storage: Ob
                     workspace_id=event.workspace_id,
                     document_id=event.document_id,
                     version=event.version,
-                    objects=len(event.object_keys),
+                    objects=len(keys),
                     pages=pages,
                 )
             )
 
 
 async def delete_pruned_objects(event: DocumentPruned, storage: ObjectStorage) -> None:
-    """The files of versions that are kept no longer."""
-    if event.object_keys:
-        await storage.delete(event.object_keys)
+    """The files of versions that are kept no longer, and every picture of their pages, whether the event names it or not."""
+    place = f"{event.workspace_id}/{event.document_id}/"
+    keys = set(event.object_keys)
+    for version in event.versions:
+        keys.update(await storage.keys(place + pictures_of(version)))
+    if keys:
+        await storage.delete(sorted(keys))

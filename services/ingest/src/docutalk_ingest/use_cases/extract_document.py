@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid5
@@ -77,6 +77,9 @@ class DocumentExtractor:
                 await self._fail(document, failure, delivery)
                 return
             batches, has_units = await cut_batches(document, extraction)
+            if not batches and (document.version > 1 or document.attempt > 1):
+                # Embed may hold passages of what was read before: an empty batch takes their place.
+                batches = [Batch(0, 0, "[]")]
             unlocked_key = await self._keep_unlocked(document, extraction)
             async with delivery.transaction() as transaction:
                 stored = await self._store(transaction, document, extraction, batches, unlocked_key, has_units=has_units)
@@ -84,7 +87,7 @@ class DocumentExtractor:
                     summary, seconds = extraction.summary, time.monotonic() - started
                     await SpeedRepository(transaction.session).note_extraction(seconds, summary.page_count, summary.chunk_count)
         if unlocked_key is not None and not stored:
-            await self.storage.delete([unlocked_key])
+            await self._discard(unlocked_key)
 
     async def _begin(self, work: ExtractDocument, delivery: Delivery) -> Begun | None:
         async with self.db.transaction(delivery.cause) as transaction:
@@ -169,14 +172,22 @@ class DocumentExtractor:
                 )
 
     async def _keep_unlocked(self, document: Document, extraction: Extraction) -> str | None:
-        """Stores the copy of an encrypted file without its protection. Its key is always the same: trying again replaces it."""
+        """Stores the copy of an encrypted file without its protection. Its key is the same for an attempt: when its message
+        comes again, it is replaced."""
         path = extraction.unlocked
         if path is None:
             return None
-        name = uuid5(document.document_id, f"{document.version}/unlocked")
+        name = uuid5(document.document_id, f"{document.version}/{document.attempt}/unlocked")
         key = f"{document.workspace_id}/{document.document_id}/{name}{path.suffix or '.pdf'}"
         await self.storage.upload_stream(key, _pieces(path), content_type=extraction.summary.content_type)
         return key
+
+    async def _discard(self, unlocked_key: str) -> None:
+        """Removes a copy that nobody wants: not the one of another delivery of this message, which was faster."""
+        async with self.db.read() as session:
+            if await DocumentRepository(session).known_objects([unlocked_key]):
+                return
+        await self.storage.delete([unlocked_key])
 
     async def _store(
         self,
@@ -198,7 +209,7 @@ class DocumentExtractor:
             await repository.store_units(connection, document.document_id, document.version, extraction.pages())
         room, alone = await repository.room_for_batches(document.workspace_id, self.window) if batches else (0, False)
         await repository.store_batches(connection, document, batches, released=room)
-        summary = extraction.summary
+        summary = replace(extraction.summary, batch_count=len(batches))
         code, reason = _about_unreadable(summary)
         stored = await repository.finish_extraction(
             document, summary, code=code, reason=reason, unlocked_key=unlocked_key, cause=transaction.cause

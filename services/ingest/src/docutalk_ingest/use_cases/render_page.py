@@ -10,6 +10,7 @@ from docutalk_common.storage import ObjectStorage
 from docutalk_ingest.adapters.isolated_parser import RENDERED
 from docutalk_ingest.adapters.page_repository import PageRepository
 from docutalk_ingest.adapters.page_viewer import PageViewer
+from docutalk_ingest.domain import pictures_of
 
 MIN_WIDTH = 64
 MAX_WIDTH = 2_400
@@ -28,7 +29,7 @@ async def render_page(
         page = await repository.find(request.workspace_id, request.document_id, request.version, request.number)
         if page is None:
             raise NotFound("There is no such page.")
-        name = f"rendered-{page.version}-{page.number}-{request.width}.{RENDERED[0]}"
+        name = f"{pictures_of(page.version)}{page.number}-{request.width}.{RENDERED[0]}"
         key = f"{page.workspace_id}/{page.document_id}/{name}"
         if (before := await repository.rendering(key)) is not None:
             return before
