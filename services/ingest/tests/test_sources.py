@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -268,6 +269,14 @@ async def test_feed_with_an_entity_bomb_ends_by_itself() -> None:
     assert all(len(entry.title) <= 1000 for entry in entries)
 
 
+async def test_feed_whose_links_swell_ends_by_itself() -> None:
+    links = "&lt;a href='x'&gt;a&lt;/a&gt;" * 500
+    items = f"<item><guid>%d</guid><description>{links}</description></item>"
+    body = f"<rss version='2.0'><channel>{''.join(items % number for number in range(40))}</channel></rss>"
+    with pytest.raises(ListingFailed, match="more time or memory"):
+        await read_feed(body.encode(), f"http://bomb.test/{'u' * 4_000}/", "application/rss+xml", 1000)
+
+
 @pytest.mark.parametrize(
     ("kind", "config", "about"),
     [
@@ -309,6 +318,20 @@ async def test_rows_are_read_as_tables_are_written(reach: Reach, text: str, bodi
     assert len({item.key for item in listing.items}) == len(bodies)
 
 
+async def test_reason_does_not_repeat_a_table_of_endless_names(reach: Reach, web: Web) -> None:
+    web.pages["/"] = Page(",".join(f"{number}{'n' * 4_000}" for number in range(20)).encode(), "text/csv; charset=idna")
+    with pytest.raises(ListingFailed) as caught:
+        await CsvRows(url=web.url("/"), key_column="k" * 5_000).items(reach, Validators())
+    assert caught.value.code == "no_such_column"
+    assert len(str(caught.value)) < 2_500
+
+
+async def test_charset_that_is_none_of_text_is_guessed(reach: Reach, web: Web) -> None:
+    web.pages["/"] = Page("name\nJürgen\n".encode("latin-1"), "text/csv; charset=punycode")
+    listing = await CsvRows(url=web.url("/")).items(reach, Validators())
+    assert [(item.body or b"")[:7] for item in listing.items] == [b"name: J"]
+
+
 async def test_rows_above_the_limit_are_left_out_and_it_is_said(reach: Reach) -> None:
     config: SourceConfig = CsvRows(text="a\n" + "".join(f"{n}\n" for n in range(10)))
     listing = await config.items(Reach(reach.fetcher, max_items=4), Validators())
@@ -322,6 +345,18 @@ def test_fingerprint_sees_words_and_not_what_no_reader_sees() -> None:
     assert fingerprint(b"<script>1", "text/html") != fingerprint(b"<script>2", "text/html")
     assert fingerprint(b"<p>1</p>", "text/plain") != fingerprint(b"<p >1</p>", "text/plain")
     fingerprint(b"<script" * 200_000 + b"<" * 1_000_000, "text/html")
+    long = b"<p>some words</p>\n " * 40_000
+    assert fingerprint(long, "text/html") == fingerprint(b" some   words " * 40_000, "text/html")
+
+
+async def test_comparing_a_huge_page_leaves_the_others_their_turn() -> None:
+    longest, before = 0.0, time.monotonic()
+    comparing = asyncio.create_task(asyncio.to_thread(fingerprint, b"<>" * 8_000_000, "text/html"))
+    while not comparing.done():
+        await asyncio.sleep(0.005)
+        longest, before = max(longest, time.monotonic() - before), time.monotonic()
+    await comparing
+    assert longest < 0.7, "as a whole it took one and a half seconds"
 
 
 # --- runs

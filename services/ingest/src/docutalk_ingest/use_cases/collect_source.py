@@ -41,6 +41,7 @@ log = get_logger(__name__)
 LINES_AT_ONCE = 4
 TOLD_SECONDS = 1.0
 TOLD_ITEMS = 500
+MAX_REASON = 2000
 # A thousand addresses of a host that is down would take ten seconds each.
 PATIENCE = 5
 _NOBODY_ANSWERS = frozenset({"unreachable", "too_slow", "name_not_found", "busy"})
@@ -111,7 +112,8 @@ async def _finish(transaction: Transaction, run: SourceRun, outcome: _Outcome) -
     if outcome.status == RunStatus.DONE:
         failures = await repository.first_failures(source.source_id, run.run_id)
         reason = " ".join([*failures, *([listing.note] if listing and listing.note else [])])
-    ended = await repository.finish_run(run.run_id, outcome.status, freeze(reason) if reason else None)
+    # It travels in a message, and addresses may be thousands of characters long.
+    ended = await repository.finish_run(run.run_id, outcome.status, freeze(reason)[:MAX_REASON] if reason else None)
     if ended is None:
         return
     if ended.status == RunStatus.DONE and ended.failed == 0 and listing is not None and not listing.unchanged:
@@ -173,7 +175,9 @@ class _Run:
                     if failure.code != "given_up":
                         in_vain = in_vain + 1 if failure.code in _NOBODY_ANSWERS else 0
                     async with self._item() as (_, repository):
-                        if await repository.note_failed(self.source.source_id, self.run.run_id, item, freeze(str(failure))):
+                        if await repository.note_failed(
+                            self.source.source_id, self.run.run_id, item, freeze(str(failure))[:MAX_REASON]
+                        ):
                             await repository.count(self.run.run_id, "failed")
                 await self._tell_unchanged(when_due=True)
 

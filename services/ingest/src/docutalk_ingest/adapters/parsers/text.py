@@ -152,7 +152,7 @@ def _known(encoding: str | None) -> str | None:
         codec = codecs.lookup(encoding or "")
     except LookupError:
         return None
-    if not codec._is_text_encoding or codec.name.startswith(("utf-16", "utf-32")):
+    if not codec._is_text_encoding or codec.name.startswith(("utf-16", "utf-32")) or codec.name in _NO_ENCODINGS:
         return None
     return _SUPERSETS.get(codec.name, codec.name)
 
@@ -166,5 +166,7 @@ def _stray_byte(error: UnicodeError) -> tuple[str, int]:
     return "\ufffd", error.end
 
 
+# Python calls these encodings of text too. They fail on any other text, whatever is to be done with odd bytes.
+_NO_ENCODINGS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 _ODD_BYTES = "docutalk-stray-byte"
 codecs.register_error(_ODD_BYTES, _stray_byte)

@@ -67,7 +67,8 @@ class CsvRows(SourceConfig):
         columns = [name.strip() or f"column {place}" for place, name in enumerate(next(rows, []), 1)]
         for wanted in (self.key_column, self.title_column):
             if wanted is not None and wanted not in columns:
-                raise ListingFailed("no_such_column", f"{origin} has no column {wanted!r}; it has {', '.join(columns[:20])}.")
+                there = ", ".join(name[:80] for name in columns[:20])
+                raise ListingFailed("no_such_column", f"{origin} has no column {wanted[:80]!r}; it has {there}.")
         items: list[Item] = []
         seen: Counter[str] = Counter()
         left_out = 0

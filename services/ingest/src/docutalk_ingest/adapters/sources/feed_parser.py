@@ -15,6 +15,8 @@ import feedparser
 CPU_SECONDS = 20
 MEMORY_BYTES = 1 << 30
 MAX_CONTENT = 2_000_000
+MAX_OUTPUT = 64 << 20
+"""Characters of the answer: links made absolute can be hundreds of times as long."""
 
 
 def parse(body: bytes, url: str, content_type: str, most: int) -> dict[str, Any]:
@@ -53,7 +55,10 @@ def _main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     url, content_type, most = sys.argv[1:4]
     found = parse(sys.stdin.buffer.read(), url, content_type, int(most))
-    sys.stdout.write(json.dumps(found))
+    answer = json.dumps(found)
+    if len(answer) > MAX_OUTPUT:
+        sys.exit(1)
+    sys.stdout.write(answer)
 
 
 if __name__ == "__main__":

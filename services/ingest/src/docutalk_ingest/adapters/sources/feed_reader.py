@@ -60,7 +60,7 @@ async def read_feed(body: bytes, url: str, content_type: str, most: int) -> list
         await child.wait()
     if child.returncode != 0:
         raise ListingFailed("bad_feed", f"The feed {url} could not be read: it needs more time or memory than a feed may have.")
-    found = json.loads(output)
+    found = await asyncio.to_thread(json.loads, output)
     if found["entries"] is None:
         raise ListingFailed("bad_feed", f"{url} is not a feed: {found['why']}.")
     return [Entry(**entry) for entry in found["entries"]]
