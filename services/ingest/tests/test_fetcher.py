@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ipaddress
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -270,6 +271,12 @@ async def test_host_that_is_not_there_is_unreachable() -> None:
 
 
 # --- politeness
+
+
+async def test_names_are_looked_up_in_threads_of_their_own() -> None:
+    """Those of the loop connect to PostgreSQL and NATS; a name server that never answers would hold them."""
+    await system_resolver("localhost", 80)
+    assert any(thread.name.startswith("names") for thread in threading.enumerate())
 
 
 async def test_robots_txt_is_obeyed_and_asked_once_an_hour(web: Web) -> None:

@@ -18,8 +18,10 @@ from docutalk_common.contracts.ingest import (
     DocumentCollected,
     DocumentRemoved,
     DocumentStatus,
+    ListSources,
     RunStatus,
     SourceKind,
+    SourceList,
     SourceRan,
 )
 from docutalk_common.db import Cause, Database
@@ -285,6 +287,7 @@ async def test_feed_whose_links_swell_ends_by_itself() -> None:
         (SourceKind.URLS, {"urls": []}, "urls"),
         (SourceKind.URLS, {"urls": ["file:///etc/passwd"]}, "http://"),
         (SourceKind.URLS, {"urls": ["http://example.org"] * 1001}, "1000"),
+        (SourceKind.URLS, {"urls": [f"http://example.org/{number}{'a' * 2_000}" for number in range(600)]}, "1 MiB"),
         (SourceKind.CSV, {}, "either"),
         (SourceKind.CSV, {"url": "http://example.org", "text": "a\n1"}, "either"),
         (SourceKind.CSV, {"text": "a,b\n1,2", "key_column": "c"}, "no column 'c'"),
@@ -513,6 +516,18 @@ async def test_run_whose_work_was_given_up_on_has_failed_and_the_next_one_can_be
 
 def _base64(envelope: Envelope) -> str:
     return base64.b64encode(envelope.model_dump_json().encode()).decode()
+
+
+async def test_sources_with_long_texts_are_listed_with_the_beginning_of_each(sources: Sources) -> None:
+    text = "word " * 40_000
+    for number in range(12):
+        await sources.create(SourceKind.TEXT, {"title": f"{number}", "text": text})
+    listed = await sources.requests.ask(
+        "rpc.ingest.v1.source.list", ListSources(workspace_id=sources.workspace_id, per_page=100), SourceList, timeout=10
+    )
+    assert listed.total == 12
+    assert all(source.config["text"] == f"{text[:300]}…" for source in listed.items)
+    assert (await sources.get(listed.items[0].source_id)).config["text"] == text
 
 
 async def test_sources_of_another_workspace_are_not_found(sources: Sources) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -250,3 +251,23 @@ async def test_files_at_hand_are_fetched_once_and_the_oldest_go_first(storage: O
     folder = first.parent
     await cache.close()
     assert not folder.exists()
+
+
+class _FullDisk(ObjectStorage):
+    """The bytes come, and then there is no room for the rest."""
+
+    def __init__(self) -> None:
+        """Without a server."""
+
+    async def download(self, key: str, path: Path) -> None:
+        path.with_name(f"{path.name}.etag.part.minio").write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_file_that_could_not_be_fetched_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
+    cache = FileCache(_FullDisk(), WorkFolder(tmp_path), max_bytes=2000)
+    with pytest.raises(OSError, match="No space"):
+        async with cache.file("key"):
+            pass
+    (folder,) = await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+    assert await asyncio.to_thread(lambda: list(folder.iterdir())) == []

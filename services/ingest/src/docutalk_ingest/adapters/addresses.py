@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from docutalk_common.errors import DocuTalkError
@@ -40,6 +42,10 @@ _CLOSED_V6 = tuple(ipaddress.IPv6Network(network) for network in ("2001::/23", "
 _6TO4 = ipaddress.IPv6Network("2002::/16")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
+# A look-up cannot be stopped, and a stranger's name server may leave it without an answer: in the loop's own threads a few of
+# them would hold up the connections to PostgreSQL and NATS.
+_LOOK_UPS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="names")
+
 EVERYWHERE: tuple[Network, ...] = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
 
 
@@ -63,7 +69,8 @@ class Resolver(Protocol):
 
 async def system_resolver(host: str, port: int) -> Sequence[str]:
     """What the machine's own resolver says."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

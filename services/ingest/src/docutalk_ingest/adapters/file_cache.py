@@ -28,6 +28,11 @@ class _Kept:
     uses: int = 0
 
 
+def _remove(folder: Path, beginning: str) -> None:
+    for path in folder.glob(f"{beginning}*"):
+        path.unlink(missing_ok=True)
+
+
 class FileCache:
     """At most `max_bytes`, the files that were used longest ago going first; what is in use, and the last one used, stays."""
 
@@ -65,7 +70,12 @@ class FileCache:
         if self._folder is None:
             self._folder = await self._work_folder.make()
         path = self._folder / uuid4().hex
-        await self._storage.download(key, path)
+        try:
+            await self._storage.download(key, path)
+        except Exception:
+            # What came until then lies beside it; on a full disk that is what fills it.
+            await asyncio.to_thread(_remove, self._folder, path.name)
+            raise
         kept = self._kept[key] = _Kept(path, (await asyncio.to_thread(path.stat)).st_size)
         return kept
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from docutalk_common.contracts.ingest import Boxes, RenderedPage
 from docutalk_common.errors import RequestFailed
@@ -17,6 +19,8 @@ from docutalk_ingest.domain import ParseFailed
 
 AT_ONCE = 2
 """Each takes a process, and reading documents goes on meanwhile."""
+FILES_AT_ONCE = 6
+"""Being fetched or waiting for their turn: of those none can go, however many bytes they have."""
 
 
 async def _whole(data: bytes) -> AsyncIterator[bytes]:
@@ -32,10 +36,11 @@ class PageViewer:
         self._work_folder = work_folder
         self._files = FileCache(storage, work_folder, max_bytes=cache_bytes)
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._files_in_use = asyncio.Semaphore(FILES_AT_ONCE)
 
     async def boxes(self, page: StoredPage, start: int, end: int) -> Boxes:
         """Where `text[start:end]` of the page stands on it."""
-        async with self._files.file(page.object_key) as path, self._turn, self._work_folder.of_one_document() as out:
+        async with self._at_hand(page) as (path, out):
             try:
                 return await self._parser.boxes(path, page.number, start, end, page.text, out=out, lines=page.lines)
             except ParseFailed as failure:
@@ -43,7 +48,7 @@ class PageViewer:
 
     async def render(self, page: StoredPage, width: int, object_key: str) -> RenderedPage:
         """Makes a picture of the page and stores it under `object_key`."""
-        async with self._files.file(page.object_key) as path, self._turn, self._work_folder.of_one_document() as out:
+        async with self._at_hand(page) as (path, out):
             try:
                 picture = await self._parser.render(path, page.number, width, out)
             except ParseFailed as failure:
@@ -52,6 +57,13 @@ class PageViewer:
         _, content_type = RENDERED
         await self._storage.upload_stream(object_key, _whole(data), content_type=content_type)
         return RenderedPage(object_key=object_key, content_type=content_type, width=picture.width, height=picture.height)
+
+    @contextlib.asynccontextmanager
+    async def _at_hand(self, page: StoredPage) -> AsyncIterator[tuple[Path, Path]]:
+        """The page's file and an empty folder, when there is room for another look."""
+        file, folder = self._files.file(page.object_key), self._work_folder.of_one_document()
+        async with self._files_in_use, file as path, self._turn, folder as out:
+            yield path, out
 
     async def close(self) -> None:
         """Removes the files that were looked at."""

@@ -26,10 +26,14 @@ _KINDS: Mapping[SourceKind, type[SourceConfig]] = {
 }
 
 
+MAX_CONFIG = 1 << 20
+"""Bytes. It travels in messages of at most 2 MiB."""
+
+
 def read_config(kind: SourceKind, config: Mapping[str, Any]) -> SourceConfig:
     """The configuration of a source. Raises `RequestFailed("invalid")` with a sentence about what is wrong."""
     try:
-        return _KINDS[kind].model_validate(_storable(dict(config)))
+        read = _KINDS[kind].model_validate(_storable(dict(config)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -37,6 +41,9 @@ def read_config(kind: SourceKind, config: Mapping[str, Any]) -> SourceConfig:
         raise RequestFailed(
             "invalid", f"This {kind.value} source cannot work{f', see `{where}`' if where else ''}: {what}."
         ) from error
+    if len(read.model_dump_json().encode()) > MAX_CONFIG:
+        raise RequestFailed("invalid", f"This {kind.value} source is larger than 1 MiB. Divide it into several sources.")
+    return read
 
 
 def config_as_stored(config: SourceConfig) -> dict[str, Any]:
