@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from docutalk_common.db import Database
+from docutalk_common.db import KEEPALIVE, Database
 from docutalk_local.testing import TestStack
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -39,3 +39,14 @@ async def test_error_of_a_statement_does_not_show_its_values(stack: TestStack) -
     finally:
         await db.close()
     assert "in confidence" not in str(raised.value)
+
+
+async def test_server_finds_out_soon_that_the_host_of_a_connection_is_gone(stack: TestStack) -> None:
+    """A host that vanished says no goodbye: its locks stay until the server asks whether it is still there."""
+    db = Database(stack.app_dsn("chat"), schema="chat", pool_size=1)
+    try:
+        async with db.read() as session:
+            found = {name: await session.scalar(text(f"SHOW {name}")) for name in KEEPALIVE}
+    finally:
+        await db.close()
+    assert found == KEEPALIVE

@@ -24,6 +24,10 @@ from docutalk_common.telemetry import current_traceparent
 
 messaging_metadata = MetaData()
 
+KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""Settings of every connection: the server finds out in half a minute, not in two hours, that a host is gone, and frees the
+locks by which one process of all relays messages or hands out work, and those of transactions that were open."""
+
 # The server takes 2 MiB, and a dead letter carries the message in base64 (4/3 of it) with its reason and headers.
 MAX_MESSAGE_BYTES = 1 << 20
 
@@ -206,7 +210,11 @@ class Database:
             connect_args={
                 "timeout": 5,
                 "command_timeout": 60,
-                "server_settings": {"search_path": f"{schema}, public", "application_name": f"docutalk_{schema}"},
+                "server_settings": {
+                    "search_path": f"{schema}, public",
+                    "application_name": f"docutalk_{schema}",
+                    **KEEPALIVE,
+                },
             },
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)

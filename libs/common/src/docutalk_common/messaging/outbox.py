@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from docutalk_common import telemetry
-from docutalk_common.db import Database, outbox_channel, postgres_errors
+from docutalk_common.db import KEEPALIVE, Database, outbox_channel, postgres_errors
 from docutalk_common.errors import DependencyUnavailable
 
 log = telemetry.get_logger(__name__)
@@ -77,7 +77,10 @@ class OutboxRelay:
 
     async def _work(self) -> None:
         connection = await asyncpg.connect(
-            self._db.dsn, timeout=5, command_timeout=30, server_settings={"search_path": f"{self._db.schema}, public"}
+            self._db.dsn,
+            timeout=5,
+            command_timeout=30,
+            server_settings={"search_path": f"{self._db.schema}, public", **KEEPALIVE},
         )
         try:
             await connection.add_listener(outbox_channel(self._db.schema), lambda *_: self._wake.set())

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import AsyncIterator
 
 import asyncpg
-from docutalk_common.db import Database, postgres_errors
+from docutalk_common.db import KEEPALIVE, Database, postgres_errors
 
 
 @contextlib.asynccontextmanager
@@ -17,7 +17,7 @@ async def sole(db: Database, what: str) -> AsyncIterator[bool]:
     A connection of its own: the lock belongs to it, also while the block does other things for minutes.
     """
     with postgres_errors():
-        connection = await asyncpg.connect(db.dsn, timeout=5, command_timeout=30)
+        connection = await asyncpg.connect(db.dsn, timeout=5, command_timeout=30, server_settings=KEEPALIVE)
         try:
             taken = await connection.fetchval("SELECT pg_try_advisory_lock($1)", zlib.crc32(f"{db.schema} {what}".encode()))
         except BaseException:

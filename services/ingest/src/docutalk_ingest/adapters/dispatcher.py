@@ -20,7 +20,7 @@ from uuid import UUID
 import asyncpg
 from docutalk_common import telemetry
 from docutalk_common.contracts.ingest import DocumentFailed
-from docutalk_common.db import Cause, Database, postgres_errors
+from docutalk_common.db import KEEPALIVE, Cause, Database, postgres_errors
 from docutalk_common.errors import DependencyUnavailable, DocuTalkError
 
 from docutalk_ingest.adapters.repository import DISPATCH_CHANNEL, DocumentRepository
@@ -88,6 +88,7 @@ class Dispatcher:
             server_settings={
                 "search_path": f"{self._db.schema}, public",
                 "application_name": f"docutalk_{self._db.schema}_dispatcher",
+                **KEEPALIVE,
                 **SETTINGS,
             },
         )
