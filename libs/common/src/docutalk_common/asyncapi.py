@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -128,7 +129,9 @@ class _Document:
         payload = {"allOf": [_ref("schemas", "Envelope"), {"type": "object", "properties": inside}]}
         self.message(model.type, model, payload, headers=_HEADERS)
         self.channels[model.type] = _channel(_address(model), [model.type], _summary(model), **{"x-stream": stream})
-        for service in senders(model.subject_filter()):
+        # What is due is published by the server itself, for whoever may set its clock.
+        published = re.sub(r"^due\.", "sch.", model.subject_filter())
+        for service in senders(published):
             self.operations[f"{service}.send.{model.type}"] = _operation("send", model.type, model.type, service)
 
     def durables(self) -> None:
