@@ -459,6 +459,25 @@ async def test_source_that_is_paused_or_deleted_stops_its_run(sources: Sources, 
     assert len(web.asked("/7")) == 0
 
 
+async def test_list_that_is_changed_during_a_run_is_read_in_the_next_one(sources: Sources, web: Web) -> None:
+    """What the host said of the old list was kept for the new one: it seemed unchanged, and nothing of it ever came."""
+    said = "Fri, 20 Nov 2026 06:00:00 GMT"
+    for name in ("old", "new"):
+        web.pages[f"/{name}.csv"] = Page(f"name\n{name}\n".encode(), "text/csv", last_modified=said)
+    web.pages["/old.csv"].drip = 0.1
+    source = await sources.create(SourceKind.CSV, {"url": web.url("/old.csv")})
+
+    async def going_on() -> bool:
+        return bool(web.asked("/old.csv"))
+
+    await wait_until(going_on, seconds=SECONDS, what="the old list is being read")
+    await sources.change(source.source_id, config={"url": web.url("/new.csv")})
+    assert counts(await sources.ended(source.source_id))[:2] == (1, 1)
+    assert counts(await sources.again(source.source_id))[:2] == (1, 1)
+    origins = {document.origin for document in await sources.documents()}
+    assert origins == {web.url("/old.csv, row 1"), web.url("/new.csv, row 1")}
+
+
 async def settled(wire: Wire, name: str) -> bool:
     info = await wire.js.consumer_info("WORK", name)
     return not info.num_pending and not info.num_ack_pending

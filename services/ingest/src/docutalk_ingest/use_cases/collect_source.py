@@ -78,7 +78,7 @@ class SourceCollector:
         except (ListingFailed, FetchFailed) as failure:
             outcome = _Outcome(RunStatus.FAILED, str(failure))
         async with delivery.transaction() as transaction:
-            await _finish(transaction, run, outcome)
+            await _finish(transaction, source, run, outcome)
 
     async def _begin(self, work: CollectSource, delivery: Delivery) -> tuple[Source, SourceRun] | None:
         async with self.db.transaction(delivery.cause) as transaction:
@@ -104,7 +104,7 @@ class _Outcome:
     listing: Listing | None = None
 
 
-async def _finish(transaction: Transaction, run: SourceRun, outcome: _Outcome) -> None:
+async def _finish(transaction: Transaction, collected: Source, run: SourceRun, outcome: _Outcome) -> None:
     repository = SourceRepository(transaction.session)
     source, listing, reason = await repository.lock(run.source_id), outcome.listing, outcome.reason
     if source is None:
@@ -116,8 +116,10 @@ async def _finish(transaction: Transaction, run: SourceRun, outcome: _Outcome) -
     ended = await repository.finish_run(run.run_id, outcome.status, freeze(reason)[:MAX_REASON] if reason else None)
     if ended is None:
         return
-    if ended.status == RunStatus.DONE and ended.failed == 0 and listing is not None and not listing.unchanged:
+    complete = ended.status == RunStatus.DONE and ended.failed == 0 and listing is not None and not listing.unchanged
+    if complete and listing is not None and source.config == collected.config:
         # Only after a run that got everything: items that failed are to be tried again although the list is as it was.
+        # And only of the list that is collected now: it may have been changed to another one meanwhile.
         await repository.change(
             source.source_id,
             etag=listing.validators.etag,
