@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -17,6 +18,8 @@ from docutalk_ingest.domain import freeze
 MIN_GAP = 0.003
 """Of the page's width: narrower gaps between boxes are no gutter. Boxes reach over their letters by half a line's height."""
 _MIN_COLUMN_LINES = 3
+_COLUMN_CHARACTERS = 15
+"""At least half of the lines of running text have so many."""
 _MAX_DEPTH = 12
 
 
@@ -136,8 +139,13 @@ def _gutter(lines: list[OcrLine]) -> tuple[float, float, float] | None:
     """
     best: tuple[float, float, float] | None = None
     most = 0.0
+    # Most columns that seem to be some are those of a table, whose cells are short: the search takes seconds for a page of them.
+    ends = sorted(line.right for line in lines if len(line.text) >= _COLUMN_CHARACTERS)
     for at in sorted({round(line.left, 3) for line in lines}):
         edge = at - MIN_GAP / 2
+        long_left = bisect_right(ends, edge)
+        if min(long_left, len(ends) - long_left) < _MIN_COLUMN_LINES // 2 + 1:
+            continue
         crossing = sorted((line for line in lines if line.left < edge < line.right), key=lambda each: each.middle)
         bounds = [-1.0, *(line.middle for line in crossing), 2.0]
         for top, bottom in itertools.pairwise(bounds):
@@ -162,4 +170,4 @@ def _is_column(lines: list[OcrLine]) -> bool:
         return False
     width = max(line.right for line in lines) - min(line.left for line in lines)
     full = [line for line in lines if line.right - line.left > 0.6 * width]
-    return width > 0.15 and 2 * len(full) > len(lines) and median(len(line.text) for line in lines) >= 15
+    return width > 0.15 and 2 * len(full) > len(lines) and median(len(line.text) for line in lines) >= _COLUMN_CHARACTERS
