@@ -102,6 +102,35 @@ async def test_racing_versions_of_a_document_all_get_a_number_of_their_own(gatew
     assert all(versions)
 
 
+async def somebody_waits(gateway: Any) -> None:
+    """Returns when a transaction waits for another one."""
+
+    async def waits() -> bool:
+        async with gateway.db.read() as session:
+            return bool(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+    await wait_until(waits, seconds=10, what="a transaction waits for another one")
+
+
+def next_of(current: Upload, sha256: str) -> Upload:
+    """The row of a document's second version."""
+    about = ("document_id", "workspace_id", "uploaded_by", "filename", "content_type")
+    return Upload(**{name: getattr(current, name) for name in about}, version=2, size=1, sha256=sha256, object_key="second")
+
+
+async def test_version_that_waits_for_one_that_waits_for_it_goes_after_it(gateway: Any, person: Any) -> None:
+    """Each takes the bytes that the other gives up, and PostgreSQL ends the one that has waited longer."""
+    left, right = await upload(person, "left.txt", b"on the left"), await upload(person, "right.txt", b"on the right")
+    async with gateway.db.transaction(Cause.new()) as tx:
+        of_left = await repository.upload_of(tx.session, person.workspace, left)
+        of_right = await repository.upload_of(tx.session, person.workspace, right)
+        await repository.supersede_upload(tx.session, of_right, datetime.now(UTC))
+        sending = asyncio.create_task(new_version(person, left, "left.txt", b"on the right"))
+        await somebody_waits(gateway)
+        assert not await repository.add_upload(tx.session, next_of(of_right, of_left.sha256)), "left keeps its bytes until then"
+    assert (await sending).status_code == 202
+
+
 async def test_version_repeated_with_its_key_is_made_once(gateway: Any, person: Any) -> None:
     document_id = await upload(person, "plan.txt", b"keyed zero")
     key = {"Idempotency-Key": "version-1"}
@@ -214,22 +243,15 @@ async def test_version_that_comes_while_its_document_is_deleted_goes_with_it(gat
         async with gateway.db.transaction(Cause.new()) as tx:
             await repository.delete_uploads(tx.session, person.workspace, [document_id])
 
-    async def waits() -> bool:
-        async with gateway.db.read() as session:
-            return bool(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
-
     async with gateway.db.transaction(Cause.new()) as tx:
         await repository.lock_versions(tx.session, document_id)
         first = await repository.upload_of(tx.session, person.workspace, document_id)
         assert first is not None
-        about = {
-            name: getattr(first, name) for name in ("document_id", "workspace_id", "uploaded_by", "filename", "content_type")
-        }
-        second = Upload(**about, version=2, size=1, sha256="2" * 64, object_key="second")
+        second = next_of(first, "2" * 64)
         await repository.supersede_upload(tx.session, first, datetime.now(UTC))
         assert await repository.add_upload(tx.session, second)
         deleting = asyncio.create_task(delete())
-        await wait_until(waits, seconds=10, what="the deletion waits for the version")
+        await somebody_waits(gateway)
     await deleting
     async with gateway.db.read() as session:
         assert await repository.upload_of(session, person.workspace, document_id) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.telemetry import get_logger
+from sqlalchemy.exc import DBAPIError
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import Upload
@@ -26,6 +27,10 @@ from docutalk_gateway.domain import BytesAlreadyHere, FileTooLarge, key_extensio
 T = TypeVar("T")
 
 log = get_logger(__name__)
+
+DEADLOCK_DETECTED = "40P01"
+DEADLOCKS = 3
+"""So many in a row are waited out."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class UploadRequest:
     async def commit(self, cause: Cause, *, uploaded_by: UUID, auto_classify: bool) -> list[Accepted]:
         """All files or none: rows and `DocumentUploaded` in one transaction. Bytes that the workspace has already, also those
         of a request that is racing this one, become that document. In the order of `files`."""
-        accepted = await self._whole(self._commit(cause, uploaded_by, auto_classify))
+        accepted = await self._whole(lambda: self._commit(cause, uploaded_by, auto_classify))
         fresh = {item.id for item in accepted if item.duplicate_of is None}
         self._loose -= {file.key for file in self.files if file.document_id in fresh}
         return accepted
@@ -107,14 +112,14 @@ class UploadRequest:
 
         Raises `NotFound` for a document that was not uploaded (or is deleted), `BytesAlreadyHere` when another one has them.
         """
-        accepted = await self._whole(self._commit_version(cause, uploaded_by, auto_classify))
+        accepted = await self._whole(lambda: self._commit_version(cause, uploaded_by, auto_classify))
         if not accepted.unchanged:
             self._loose.clear()
         return accepted
 
-    async def _whole(self, commit: Awaitable[T]) -> T:
+    async def _whole(self, commit: Callable[[], Awaitable[T]]) -> T:
         # Not to be torn apart when the request is cancelled: from here on it is a document or it is not.
-        committing = asyncio.ensure_future(commit)
+        committing = asyncio.ensure_future(_one_after_the_other(commit))
         self._committing = committing
         done = await asyncio.shield(committing)
         self._committing = None
@@ -184,6 +189,19 @@ class UploadRequest:
             # An object too many is better than a document without its bytes, and than an error for what was accepted.
             reason = f"{type(error).__name__}: {error}"
             log.warning("objects of a failed upload stay behind", count=len(self._loose), reason=reason)
+
+
+async def _one_after_the_other(commit: Callable[[], Awaitable[T]]) -> T:
+    """A version gives up one hash and takes another, so two requests can wait for each other's. PostgreSQL then ends one of
+    them, with nothing done; it goes after the other."""
+    for _ in range(DEADLOCKS):
+        try:
+            return await commit()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != DEADLOCK_DETECTED:
+                raise
+            log.info("an upload goes after the one that it waited for")
+    return await commit()
 
 
 def _uploaded(file: StoredFile, workspace_id: UUID, uploaded_by: UUID, auto_classify: bool, version: int = 1) -> DocumentUploaded:
