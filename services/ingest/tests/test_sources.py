@@ -388,6 +388,29 @@ async def test_run_whose_worker_died_goes_on_where_it_was(db: Database, web: Web
     assert len(await storage.keys(f"{source.workspace_id}/")) == 4
 
 
+async def test_run_that_takes_longer_than_its_turn_lets_others_go_first_and_goes_on_later(
+    sources: Sources, db: Database, web: Web, reach: Reach, storage: ObjectStorage
+) -> None:
+    urls = [web.html(f"/{number}", f"Page {number}", f"text {number}") for number in range(4)]
+    web.pages["/2"].drip = 0.05
+    source, work = await added(db, SourceKind.URLS, {"urls": urls})
+    turn = asyncio.create_task(SourceCollector(db, storage, reach, turn_seconds=1.0)(work, delivery_of(work, db)))
+
+    async def in_the_middle() -> bool:
+        return bool(web.asked("/2"))
+
+    await wait_until(in_the_middle, seconds=SECONDS, what="the third page is being fetched")
+    web.pages["/2"].drip = 0  # for who asks next
+    await turn
+
+    async def done() -> bool:
+        (run,) = await runs_of(db, source.source_id)
+        return run.status == RunStatus.DONE and counts(run) == (4, 4, 0, 0, 0)
+
+    await wait_until(done, seconds=SECONDS, what="the running service takes the rest up")
+    assert [len(web.asked(f"/{number}")) for number in range(4)] == [1, 1, 2, 1]
+
+
 async def test_two_workers_with_the_same_run_make_each_document_once(
     db: Database, web: Web, reach: Reach, storage: ObjectStorage
 ) -> None:

@@ -76,6 +76,13 @@ async def test_box_of_a_word_is_no_wider_than_the_word(parser: IsolatedParser, t
     assert (round(box.left, -1), round(box.right, -1), round(box.top, -1)) == (70, 110, 40)
 
 
+async def test_word_that_a_hyphen_divides_has_a_box_on_each_line(parser: IsolatedParser, tmp_path: Path) -> None:
+    """Its text goes on without a line end, and the second half lies below the first line's beginning."""
+    boxes, _ = await places(parser, tmp_path, pdf_of("The ship sailed from the old har-\nbour of the town."))
+    assert len(boxes.boxes) == 2
+    assert all(box.bottom - box.top < 20 for box in boxes.boxes)
+
+
 async def test_letters_below_one_another_have_their_column_as_box(parser: IsolatedParser, tmp_path: Path) -> None:
     """The text of such a page is put together again from its letters."""
     boxes, _ = await places(parser, tmp_path, pdf_of("\n".join("VERTICALTEXT")), "ICAL")

@@ -104,11 +104,12 @@ class Web:
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         await writer.drain()
         for _ in range(page.repeat if body else 0):
-            for block in [body[i : i + 1] for i in range(len(body))] if page.drip else [body]:
+            drip = page.drip
+            for block in [body[i : i + 1] for i in range(len(body))] if drip else [body]:
                 writer.write(block)
                 self.sent += len(block)
                 await writer.drain()
-                await asyncio.sleep(page.drip)
+                await asyncio.sleep(drip)
 
 
 @contextlib.asynccontextmanager

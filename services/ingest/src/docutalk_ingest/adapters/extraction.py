@@ -44,8 +44,8 @@ _LAYOUTS = {kinds.MARKDOWN: Layout.MARKDOWN} | dict.fromkeys(
 )
 _READERS = {
     kinds.PDF: "pypdfium2",
-    kinds.DOCX: "python-docx",
-    kinds.PPTX: "python-pptx",
+    kinds.DOCX: "lxml",
+    kinds.PPTX: "lxml",
     kinds.XLSX: "python-calamine",
     kinds.HTML: "trafilatura",
 } | dict.fromkeys(image.MEDIA_TYPES, "pillow")

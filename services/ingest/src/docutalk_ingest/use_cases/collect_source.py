@@ -62,17 +62,30 @@ class SourceCollector:
     storage: ObjectStorage
     reach: Reach
     keep_versions: int = KEPT_VERSIONS
+    turn_seconds: float = 300.0
 
     async def __call__(self, work: CollectSource, delivery: Delivery) -> None:
-        """Ends the run, well or not, and emits `SourceRan`. A run that has come to its end is left alone."""
+        """Ends the run, well or not, and emits `SourceRan`. A run that has come to its end is left alone.
+
+        A run that takes longer than its turn goes to the end of the line, behind those of others, and goes on from there:
+        a thousand addresses of a slow host are hours of work.
+        """
         begun = await self._begin(work, delivery)
         if begun is None:
             return
         source, run = begun
+        turn = asyncio.timeout(self.turn_seconds)
         try:
-            listing = await self._listing(source)
-            await _Run(self, source, run, delivery).collect(listing)
+            async with turn:
+                listing = await self._listing(source)
+                await _Run(self, source, run, delivery).collect(listing)
             outcome = _Outcome(RunStatus.DONE, listing=listing)
+        except TimeoutError:
+            if not turn.expired():
+                raise
+            async with delivery.transaction() as transaction:
+                transaction.emit(work)
+            return
         except RunStopped as stopped:
             outcome = _Outcome(RunStatus.CANCELLED, str(stopped))
         except (ListingFailed, FetchFailed) as failure:

@@ -18,6 +18,7 @@ Place = tuple[float, float, float, float]
 _FINE = 100
 """pdfium maps places to whole pixels: as on a device with this many in a point."""
 _SAME_LINE = 0.5
+_SAME_COLUMN = 3
 
 
 def page_size(page: pdfium_c.FPDF_PAGE) -> tuple[float, float]:
@@ -93,8 +94,11 @@ def _joined(places: Iterator[Place | None]) -> Iterator[Place]:
 
 
 def _same_line(line: Place, place: Place) -> bool:
-    """Beside one another, or, in a line that runs down the page, above one another."""
-    return _overlap(line[1], line[3], place[1], place[3]) or _overlap(line[0], line[2], place[0], place[2])
+    """Beside one another, or, in a line that runs down the page and is no wider than its characters, above one another."""
+    if _overlap(line[1], line[3], place[1], place[3]):
+        return True
+    narrow, wide = sorted((line[2] - line[0], place[2] - place[0]))
+    return wide <= _SAME_COLUMN * narrow and _overlap(line[0], line[2], place[0], place[2])
 
 
 def _overlap(a0: float, a1: float, b0: float, b1: float) -> bool:
