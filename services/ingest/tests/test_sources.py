@@ -205,7 +205,7 @@ ENTRY = (
 
 def feed(web: Web, *entries: tuple[str, str]) -> bytes:
     items = "".join(
-        ENTRY.format(key=key, title=f"Entry {key}", link=web.url(f"/{key}"), text=f"&lt;p&gt;{text}&lt;/p&gt;")
+        ENTRY.format(key=key, title=f"Entry {key}", link=web.url(f"/{key}"), text=f"&lt;p&gt;{text}&lt;/p&gt;" if text else "")
         for key, text in entries
     )
     return RSS.format(base=web.url("/"), items=items).encode()
@@ -232,13 +232,29 @@ async def test_feed_that_changes_brings_new_and_changed_entries_and_keeps_old_on
 
 
 async def test_feed_with_full_text_brings_the_pages_and_tries_failed_ones_again(sources: Sources, web: Web) -> None:
-    web.pages["/feed"] = Page(feed(web, ("a", "teaser"), ("b", "teaser")), "application/rss+xml", etag=True)
+    web.pages["/feed"] = Page(feed(web, ("a", "teaser"), ("b", "")), "application/rss+xml", etag=True)
     web.html("/a", "All of a", "The whole story.", etag=True)
     source, run = await sources.collected(SourceKind.FEED, {"url": web.url("/feed"), "full_text": True})
     assert (run.status, counts(run)) == (RunStatus.DONE, (2, 1, 0, 0, 1))
     assert [document.filename for document in await sources.documents(source.source_id)] == ["All of a.html"]
     web.html("/b", "All of b", "Another story.")
     assert counts(await sources.again(source.source_id)) == (2, 1, 0, 1, 0)
+
+
+async def test_entry_whose_page_cannot_be_read_is_what_the_feed_says_until_it_can(sources: Sources, web: Web) -> None:
+    entries = "".join(
+        f"<item><title>{name}</title><guid>{name}</guid><link>{web.url(name)}</link>"
+        f"<description>{name} in short</description></item>"
+        for name in ("/here", "/gone")
+    )
+    web.pages["/feed"] = Page(f"<rss version='2.0'><channel>{entries}</channel></rss>".encode(), "application/rss+xml")
+    web.html("/here", "Here", "The whole story.")
+    source, run = await sources.collected(SourceKind.FEED, {"url": web.url("/feed"), "full_text": True})
+    assert counts(run) == (2, 2, 0, 0, 0)
+    assert counts(await sources.again(source.source_id)) == (2, 0, 0, 2, 0)
+    web.html("/gone", "Gone", "Back again, in full.")
+    del web.pages["/here"]
+    assert counts(await sources.again(source.source_id)) == (2, 0, 1, 0, 1), "a page that was read is not replaced by its teaser"
 
 
 async def test_search_brings_the_pages_that_were_found(sources: Sources, web: Web, search_server: Web) -> None:

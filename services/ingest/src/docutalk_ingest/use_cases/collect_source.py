@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from html import unescape
 from uuid import uuid4
@@ -212,11 +212,17 @@ class _Run:
 
     async def _content(self, item: Item, known: KnownItem | None) -> tuple[Item, Validators, str, bytes]:
         """The item by its final name, with its type and its bytes; without bytes it is as it was."""
-        if item.body is not None:
+        if item.url is None:
+            assert item.body is not None, "an item has its body or its address"
             return item, Validators(), detect(item.body[:HEAD_BYTES], item.name), item.body
-        assert item.url is not None, "an item has its body or its address"
         asked = known.validators if known is not None and known.content_hash else Validators()
-        fetched = await self.collector.reach.fetcher.fetch(item.url, etag=asked.etag, last_modified=asked.last_modified)
+        try:
+            fetched = await self.collector.reach.fetcher.fetch(item.url, etag=asked.etag, last_modified=asked.last_modified)
+        except FetchFailed:
+            # What a feed says of a page is better than nothing, and worse than the page as it was.
+            if item.body is None or (known is not None and known.content_hash not in {"", fingerprint(item.body, HTML)}):
+                raise
+            return replace(item, name=_name(item, HTML, item.body), body=None), Validators(), HTML, item.body
         if fetched.unchanged:
             fresh = Validators(fetched.etag or asked.etag, fetched.last_modified or asked.last_modified)
             return item, fresh, "", b""

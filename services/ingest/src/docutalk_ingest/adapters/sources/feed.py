@@ -42,7 +42,8 @@ class Feed(SourceConfig):
             except FetchFailed:
                 pass
             else:
-                return Item(key_of(entry.key), linked.origin, linked.name, url=linked.url)
+                said = _document(entry) if entry.content else None
+                return Item(key_of(entry.key), linked.origin, linked.name, url=linked.url, body=said)
         if not (entry.title or entry.content):
             return None
         return Item(

@@ -37,7 +37,8 @@ class Validators:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to become a document. Either `body` is in hand, or it is what `url` answers."""
+    """One thing to become a document. Either `body` is in hand, or it is what `url` answers; with both, `body` is what there
+    is as long as `url` cannot be read."""
 
     key: str
     """The same in each run; see `key_of`."""
