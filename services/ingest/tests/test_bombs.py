@@ -6,7 +6,6 @@ import io
 import random
 import resource
 import struct
-import time
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -102,13 +101,11 @@ class TestEveryFormat:
         data = MAKERS[name](f"before {reference}")
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             body = archive.read(BODIES[name])
-        began = time.monotonic()
         found = outcome(folder, with_part(data, BODIES[name], declaration.encode() + body), name)
         text = "" if isinstance(found, ParseFailed) else found
         assert not isinstance(found, ParseFailed) or found.code in {"damaged", "no_text"}
         assert "laugh" not in text
         assert len(text) < 100
-        assert time.monotonic() - began < 5
 
     def test_elements_in_elements_without_end_are_damaged(self, tmp_path: Path, name: str) -> None:
         depth = 20_000
@@ -244,9 +241,7 @@ class TestNesting:
         body = paragraph("core")
         for _ in range(60):
             body = f"<w:tbl><w:tr><w:tc>{paragraph('a')}</w:tc><w:tc>{body}</w:tc></w:tr></w:tbl>"
-        began = time.monotonic()
         assert read(tmp_path, docx(body), "a.docx")[0].text.split() == ["a"] * 60 + ["core"]
-        assert time.monotonic() - began < 5
 
     def test_groups_in_groups_are_damaged_beyond_the_limit(self, tmp_path: Path) -> None:
         data = deck([shape("one"), "<p:grpSp>" * 5000 + shape("core") + "</p:grpSp>" * 5000])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -369,13 +368,13 @@ def test_fingerprint_sees_words_and_not_what_no_reader_sees() -> None:
 
 
 async def test_comparing_a_huge_page_leaves_the_others_their_turn() -> None:
-    longest, before = 0.0, time.monotonic()
+    turns = 0
     comparing = asyncio.create_task(asyncio.to_thread(fingerprint, b"<>" * 8_000_000, "text/html"))
     while not comparing.done():
         await asyncio.sleep(0.005)
-        longest, before = max(longest, time.monotonic() - before), time.monotonic()
+        turns += 1
     await comparing
-    assert longest < 0.7, "as a whole it took one and a half seconds"
+    assert turns > 5, "one search over the whole page let nobody else run until its end"
 
 
 # --- runs
