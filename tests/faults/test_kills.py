@@ -50,7 +50,7 @@ async def _chunks(system: System, workspace: str) -> dict[str, list[tuple[Any, .
             SELECT d.filename, c.ordinal, c.page, c.start_offset, c.end_offset, md5(c.text) AS text, count(e.chunk_id) AS vectors
             FROM embed.chunks c
             JOIN embed.documents d USING (document_id)
-            LEFT JOIN embed.embeddings e USING (chunk_id)
+            LEFT JOIN embed.embeddings_1 e USING (chunk_id)
             WHERE c.workspace_id = $1 GROUP BY d.filename, c.chunk_id ORDER BY d.filename, c.ordinal
             """,
             workspace,

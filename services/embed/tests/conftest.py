@@ -180,7 +180,7 @@ class Indexed:
             rows = await session.execute(
                 text(
                     "SELECT c.chunk_id, c.version, c.ordinal, c.page, c.start_offset, c.end_offset, c.text, c.words::text,"
-                    " e.embedding::text FROM chunks c LEFT JOIN embeddings e USING (chunk_id)"
+                    " e.embedding::text FROM chunks c LEFT JOIN embeddings_1 e USING (chunk_id)"
                     " WHERE c.document_id = :document_id ORDER BY c.version, c.ordinal"
                 ),
                 {"document_id": document_id},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from docutalk_common.contracts.embed import SearchFilters, SearchMode
 from docutalk_embed.adapters.batcher import Lane
-from docutalk_embed.adapters.repository import PassageRepository
+from docutalk_embed.adapters.passage_repository import PassageRepository
 from docutalk_embed.domain import MAX_QUERY_CHARACTERS, InvalidQuery, any_of, keyword_query
 
 from .conftest import Indexed

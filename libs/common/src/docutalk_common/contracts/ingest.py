@@ -148,6 +148,9 @@ class Chunk(Contract):
     start: int
     end: int
     text: str
+    gap: str | None = None
+    """What stands between the chunk before on this page and this one, mostly white space; None for a page's first chunk and
+    when it is longer than 200 characters."""
 
 
 class ExtractDocument(Message):
@@ -178,6 +181,7 @@ class IndexChunks(Message):
     language: str | None = None
     """ISO 639-1, as far as ingest could tell."""
     title: str | None = None
+    source_id: UUID | None = None
     filename: str
     content_type: str
     document_created_at: datetime

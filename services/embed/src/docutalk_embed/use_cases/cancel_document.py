@@ -5,7 +5,7 @@ from __future__ import annotations
 from docutalk_common.contracts.ingest import DocumentCancelled
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_embed.adapters.repository import DocumentRepository
+from docutalk_embed.adapters.document_repository import DocumentRepository
 
 
 async def cancel_document(event: DocumentCancelled, delivery: Delivery) -> None:

@@ -6,7 +6,7 @@ from docutalk_common.contracts.embed import DocumentUnindexed
 from docutalk_common.contracts.ingest import DocumentDeleted
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_embed.adapters.repository import DocumentRepository
+from docutalk_embed.adapters.document_repository import DocumentRepository
 
 
 async def delete_document(event: DocumentDeleted, delivery: Delivery) -> None:

@@ -9,7 +9,7 @@ from docutalk_common.errors import TransientError
 from docutalk_common.messaging.consumer import Delivery
 
 from docutalk_embed.adapters.batcher import Lane, MicroBatcher, Vectors
-from docutalk_embed.adapters.repository import DocumentRepository, find_state, has_batch
+from docutalk_embed.adapters.document_repository import DocumentRepository, find_state, has_batch
 from docutalk_embed.domain import UnstorableText, is_storable
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from docutalk_common.contracts.ingest import DocumentRenamed
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_embed.adapters.repository import DocumentRepository
+from docutalk_embed.adapters.document_repository import DocumentRepository
 
 
 async def rename_document(event: DocumentRenamed, delivery: Delivery) -> None:

@@ -10,7 +10,7 @@ from docutalk_common.contracts.embed import Passage, PassageScores, PassagesFoun
 from docutalk_common.db import Database
 
 from docutalk_embed.adapters.batcher import Lane, MicroBatcher
-from docutalk_embed.adapters.repository import PassageRepository, StoredPassage
+from docutalk_embed.adapters.passage_repository import PassageRepository, StoredPassage
 from docutalk_embed.domain import EXACT_SCAN_CHUNKS, MAX_LIMIT, InvalidQuery, any_of, clean_query, fuse, highlights, keyword_query
 
 
