@@ -185,7 +185,9 @@ class SearchSettings(Contract):
 
 
 class FindSimilar(Contract):
-    """`rpc.embed.v1.document.similar` → `SimilarDocuments`; error `not_found` (also while it has no passages). `limit` 1 to 100."""
+    """`rpc.embed.v1.document.similar` → `SimilarDocuments`; error `not_found`, also while it has no passages.
+
+    `limit` 1 to 100."""
 
     workspace_id: UUID
     document_id: UUID

@@ -60,7 +60,7 @@ class Model:
     async def embed_query(self, query: str) -> Vectors:
         """The vector [dimension] of a query, ahead of everything else."""
         vectors = _compared(self.record, await self.embedder.embed([self.record.query_prefix + query], Lane.QUERY))
-        vector: Vectors = vectors[0]
+        vector: Vectors = np.asarray(vectors[0], np.float32)
         return vector
 
     async def embed_passages(self, texts: Sequence[str], lane: Lane) -> Vectors:
