@@ -60,7 +60,7 @@ class Model:
     async def embed_query(self, query: str) -> Vectors:
         """The vector [dimension] of a query, ahead of everything else."""
         vectors = _compared(self.record, await self.embedder.embed([self.record.query_prefix + query], Lane.QUERY))
-        vector: Vectors = np.asarray(vectors[0], np.float32)
+        vector: Vectors = vectors[0]
         return vector
 
     async def embed_passages(self, texts: Sequence[str], lane: Lane) -> Vectors:
@@ -72,7 +72,7 @@ def _compared(record: ModelRecord, vectors: Vectors) -> Vectors:
     if record.distance is Distance.DOT:
         return vectors
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
 class ModelRegistry:
