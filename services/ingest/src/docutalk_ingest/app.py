@@ -148,6 +148,7 @@ async def ingest(settings: IngestSettings, *, on_fatal: Callable[[str], None] | 
             file_bytes=settings.parser_file_bytes,
             ocr_pages=settings.ocr_max_pages,
         ),
+        max_tokens=settings.chunk_tokens,
         overlap=settings.chunk_overlap,
     )
     work_folder = WorkFolder(settings.work_folder)

@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 
 from docutalk_common.settings import ServiceSettings
-from pydantic import SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from docutalk_ingest.domain import KEPT_VERSIONS
 
@@ -14,6 +14,9 @@ from docutalk_ingest.domain import KEPT_VERSIONS
 class IngestSettings(ServiceSettings):
     """Beside what every service reads. Sizes in bytes, times in seconds."""
 
+    chunk_tokens: int = Field(256, ge=32, le=2048)
+    """Tokens of a chunk at most, as the built-in model counts them. It reads no more than 256: of longer chunks the rest is found
+    by its words alone. For files that are read from now on."""
     chunk_overlap: int = 0
     """Tokens of a chunk that the next one repeats. None: chunks end with a sentence, and 32 tokens made 13 % more of them."""
     parser_memory_bytes: int = 2 << 30

@@ -23,7 +23,8 @@ MODEL_TOKENS = 256
 """What the model reads of a chunk, its two special tokens included; it ignores the rest."""
 SPECIAL_TOKENS = 2
 MAX_CHUNK_CHARACTERS = 2000
-"""An unbroken run of characters is one unknown token however long it is, so tokens alone do not bound a chunk."""
+"""An unbroken run of characters is one unknown token however long it is, so tokens alone do not bound a chunk. Of chunks of
+`MODEL_TOKENS`; others in proportion."""
 _OPEN_END = re.compile(r"[^\W\d_][ ,]?$|,$|[^\W\d_]-$")
 _WINDOW = 16_000
 """Longer pages are worked on in windows of this many characters: memory stays flat for a book that is one page, and the
@@ -62,6 +63,7 @@ class Chunker:
 
     def __init__(self, *, max_tokens: int = MODEL_TOKENS, overlap: int = 0) -> None:
         self._limit = max_tokens - SPECIAL_TOKENS
+        self._characters = MAX_CHUNK_CHARACTERS * max_tokens // MODEL_TOKENS
         self._overlap = overlap
         self._tokenizer = load_tokenizer()
 
@@ -90,7 +92,7 @@ class Chunker:
         if parts > 1:
             # Even parts: the tail of a page would otherwise be a scrap of a few words.
             capacity = min(capacity, math.ceil(len(text) / parts * 1.15))
-        pieces = self._split(window, (0, len(text)), min(MAX_CHUNK_CHARACTERS, capacity))
+        pieces = self._split(window, (0, len(text)), min(self._characters, capacity))
         return pieces if self._overlap else self._merge(window, pieces)
 
     def _split(self, window: _Window, span: tuple[int, int], capacity: int) -> list[tuple[int, int]]:
@@ -113,7 +115,7 @@ class Chunker:
         for start, end in pieces:
             if merged:
                 first = merged[-1][0]
-                if end - first <= MAX_CHUNK_CHARACTERS and self._tokens(window, first, end) <= self._limit:
+                if end - first <= self._characters and self._tokens(window, first, end) <= self._limit:
                     merged[-1] = (first, end)
                     continue
             merged.append((start, end))

@@ -18,7 +18,7 @@ from docutalk_common import content_type as kinds
 from docutalk_common.contracts.ingest import DocumentMetadata
 
 from docutalk_ingest.adapters import language
-from docutalk_ingest.adapters.chunker import Chunker, Layout
+from docutalk_ingest.adapters.chunker import MODEL_TOKENS, Chunker, Layout
 from docutalk_ingest.adapters.ocr_layout import LinePlace, page_of_lines, straightened
 from docutalk_ingest.adapters.page_pictures import picture_of
 from docutalk_ingest.adapters.page_places import places_on_page
@@ -57,7 +57,7 @@ class Extractor:
     """Made once, before the first document: what it holds is shared with the process of each document."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self._chunker = Chunker(overlap=options.get("overlap", 0))
+        self._chunker = Chunker(max_tokens=options.get("max_tokens", MODEL_TOKENS), overlap=options.get("overlap", 0))
         html.warm_up()
         language.warm_up()
         self._jobs: dict[str, Callable[..., dict[str, Any]]] = {

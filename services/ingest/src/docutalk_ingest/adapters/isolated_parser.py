@@ -18,6 +18,7 @@ from docutalk_common.contracts.ingest import Box, Boxes, DocumentMetadata
 from docutalk_common.errors import TransientError
 from docutalk_common.telemetry import get_logger
 
+from docutalk_ingest.adapters.chunker import MODEL_TOKENS
 from docutalk_ingest.adapters.extraction import OCR_FILE, PAGES_FILE, UNLOCKED_FILE
 from docutalk_ingest.adapters.ocr import OcrReader
 from docutalk_ingest.adapters.parser_host import OUTCOME_FILE, inherited
@@ -117,6 +118,7 @@ class IsolatedParser:
         *,
         limits: Limits = Limits(),
         ocr: OcrReader | None = None,
+        max_tokens: int = MODEL_TOKENS,
         overlap: int = 0,
         target: str = _TARGET,
         environment: dict[str, str] | None = None,
@@ -128,7 +130,7 @@ class IsolatedParser:
             "PARSER_HOST": "docutalk_ingest.adapters.parser_host",
             "PARSER_PARENT": str(os.getpid()),
             "PARSER_TARGET": target,
-            "PARSER_OPTIONS": json.dumps({"overlap": overlap}),
+            "PARSER_OPTIONS": json.dumps({"max_tokens": max_tokens, "overlap": overlap}),
         }
         self._ocr = ocr or OcrReader()
         self._host: asyncio.subprocess.Process | None = None
