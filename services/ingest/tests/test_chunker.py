@@ -14,7 +14,7 @@ from docutalk_ingest.adapters.chunker import (
     load_tokenizer,
     unwrap,
 )
-from docutalk_ingest.domain import MAX_BATCH_BYTES, MAX_BATCH_CHUNKS, BatchPlan, freeze
+from docutalk_ingest.domain import MAX_BATCH_BYTES, MAX_BATCH_CHUNKS, MAX_GAP_CHARACTERS, BatchPlan, freeze, gap_between
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +115,30 @@ def test_overlap_repeats_the_end_of_a_chunk_and_keeps_offsets_exact() -> None:
     chunks = chunker.cut(text)
     assert any(after[0] < before[1] for before, after in itertools.pairwise(chunks))
     assert all(chunker.count_tokens(text[start:end]) <= LIMIT for start, end in chunks)
+
+
+def test_larger_chunks_hold_what_small_ones_divide() -> None:
+    text = SENTENCE * 30
+    assert len(CHUNKER.cut(text)) > 1
+    assert len(Chunker(max_tokens=1024).cut(text)) == 1
+
+
+def test_chunks_and_the_gaps_between_them_make_up_the_page(chunker: Chunker) -> None:
+    page = "\n\n * * *\n\n".join([SENTENCE * 30] * 3)
+    chunks = chunker.cut(page)
+    ends = [None, *(end for _, end in chunks)]
+    gaps = [gap_between(page, end, start) for end, (start, _) in zip(ends, chunks, strict=False)]
+    assert gaps[0] is None
+    assert len([gap for gap in gaps if gap and gap.isspace()]) > 1
+    joined = "".join((gap or "") + page[start:end] for gap, (start, end) in zip(gaps, chunks, strict=True))
+    assert joined == page[chunks[0][0] : chunks[-1][1]]
+
+
+def test_a_gap_that_is_too_long_is_not_told_and_chunks_that_overlap_have_none_between_them() -> None:
+    page = "a" + " " * MAX_GAP_CHARACTERS + "bc"
+    assert gap_between(page, 1, 1 + MAX_GAP_CHARACTERS) == " " * MAX_GAP_CHARACTERS
+    assert gap_between(page, 1, 2 + MAX_GAP_CHARACTERS) is None
+    assert gap_between(page, 10, 5) == ""
 
 
 @given(sizes=st.lists(st.integers(1, 9000), max_size=300))

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from docutalk_common.contracts.envelope import Envelope
-from docutalk_common.contracts.ingest import DocumentStatus
+from docutalk_common.contracts.ingest import DocumentStatus, IndexChunks
 from docutalk_common.db import Cause, Database
 from docutalk_common.process import wait_until
 from docutalk_ingest.adapters.dispatcher import Dispatcher, next_turns
@@ -188,6 +188,20 @@ async def test_first_batch_of_a_workspace_goes_express_and_the_others_share_the_
     work = [(envelope.workspace_id, envelope.type) for envelope in await handed_out(connection)]
     bulk, express = "embed.chunks.index.v1", "embed.chunks.express.v1"
     assert work == [(book, express)] + [(book, bulk)] * 5 + [(note, express)]
+
+
+async def test_a_batch_of_a_source_that_was_cut_before_gaps_were_kept_is_handed_out(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    document_id, source_id = await embedding(connection, uuid4(), 1), uuid4()
+    await connection.execute("UPDATE documents SET source_id = $2 WHERE document_id = $1", document_id, source_id)
+    chunk = {"chunk_id": str(uuid4()), "ordinal": 0, "page": 1, "start": 0, "end": 4, "text": "Text"}
+    await connection.execute("UPDATE batches SET chunks = $2 WHERE document_id = $1", document_id, json.dumps([chunk]))
+    async with db.transaction(Cause.new()) as transaction:
+        waiting = await DocumentRepository(transaction.session).release_batch(document_id, 1, 0, express=False)
+    assert waiting is not None
+    assert isinstance(waiting.message, IndexChunks)
+    assert (waiting.message.source_id, [found.gap for found in waiting.message.chunks]) == (source_id, [None])
 
 
 async def test_batches_of_a_failed_document_wait_for_another_attempt(db: Database, connection: asyncpg.Connection) -> None:

@@ -68,6 +68,7 @@ async def test_upload_becomes_pages_and_work_and_is_ready_when_embed_has_stored_
     await wait_until(handed_over, seconds=SECONDS, what="the batch is in the work queue")
     batch = (await work_for_embed(wire, upload))[0]
     assert (batch.batch, batch.batch_count, batch.chunk_count, batch.filename) == (0, 1, 2, "report.pdf")
+    assert (batch.source_id, [chunk.gap for chunk in batch.chunks]) == (None, [None, None])
     assert batch.document_created_at == document.created_at
     refs = [PageRef(document_id=upload.document_id, number=chunk.page) for chunk in batch.chunks]
     asked = GetPages(workspace_id=upload.workspace_id, pages=refs)

@@ -26,6 +26,7 @@ MAX_NAMED_OBJECTS = 1_000
 """Keys in one message. Pictures of pages may be more than fit; whoever deletes them looks for what is not named."""
 MAX_BATCH_CHUNKS = 64
 MAX_BATCH_BYTES = 128 * 1024
+MAX_GAP_CHARACTERS = 200
 
 _CHUNK_NAMESPACE = UUID("6f1d9a52-6f0f-5a0c-9c86-1e2b1f3f7a11")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -158,6 +159,14 @@ class Batch:
     number: int
     chunk_count: int
     chunks: str
+
+
+def gap_between(page_text: str, end: int | None, start: int) -> str | None:
+    """What stands between a chunk that ends at `end` and the next one, from `start`: nothing when they overlap. None for the
+    first chunk of a page (`end` is None), and when it is too long to travel along."""
+    if end is None or start - end > MAX_GAP_CHARACTERS:
+        return None
+    return page_text[end:start]
 
 
 @dataclass

@@ -913,6 +913,7 @@ def index_work(
         attempt=document.attempt,
         language=document.metadata.language,
         title=document.metadata.title,
+        source_id=document.source_id,
         filename=document.filename,
         content_type=document.content_type,
         document_created_at=document.created_at,

@@ -31,7 +31,7 @@ from docutalk_ingest.adapters.isolated_parser import Extraction, IsolatedParser
 from docutalk_ingest.adapters.repository import CHUNKS, Begun, DocumentRepository, index_work
 from docutalk_ingest.adapters.speed_repository import SpeedRepository
 from docutalk_ingest.adapters.work_folder import WorkFolder
-from docutalk_ingest.domain import Batch, ExtractionSummary, ParseFailed, Window, Windows, chunk_id
+from docutalk_ingest.domain import Batch, ExtractionSummary, ParseFailed, Window, Windows, chunk_id, gap_between
 from docutalk_ingest.use_cases.tell_progress import progress_of
 
 log = get_logger(__name__)
@@ -245,6 +245,7 @@ async def cut_batches(document: Document, extraction: Extraction) -> tuple[list[
     chunks: list[str] = []
     async for page in extraction.pages():
         has_units = has_units or bool(page.units)
+        end_before: int | None = None
         for start, end, of_batch in page.chunks:
             if of_batch != number:
                 made.append(Batch(number, len(chunks), f"[{','.join(chunks)}]"))
@@ -258,7 +259,9 @@ async def cut_batches(document: Document, extraction: Extraction) -> tuple[list[
                 "start": start,
                 "end": end,
                 "text": page.text[start:end],
+                "gap": gap_between(page.text, end_before, start),
             }
+            end_before = end
             chunks.append(json.dumps(chunk, ensure_ascii=False))
             ordinal += 1
     if chunks:
