@@ -16,6 +16,7 @@ from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.process import Runtime
 from docutalk_embed.adapters.batcher import MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
+from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.app import embed, open_database
 from docutalk_embed.settings import EmbedSettings
 from docutalk_embed.use_cases.cancel_document import cancel_document
@@ -39,6 +40,12 @@ async def batcher(engine: MiniLM) -> AsyncIterator[MicroBatcher]:
     batcher = MicroBatcher(engine)
     async with batcher.running():
         yield batcher
+
+
+@pytest.fixture(scope="session")
+def registry(batcher: MicroBatcher) -> ModelRegistry:
+    """The built-in model only."""
+    return ModelRegistry(batcher)
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +77,9 @@ async def running_embed(settings: EmbedSettings, engine: MiniLM) -> AsyncIterato
 class Indexed:
     """Embed without a broker: documents go in, searches come out, what was emitted can be read. One workspace of its own."""
 
-    def __init__(self, db: Database, batcher: MicroBatcher) -> None:
+    def __init__(self, db: Database, registry: ModelRegistry) -> None:
         self.db = db
-        self.batcher = batcher
+        self.registry = registry
         self.workspace_id = uuid4()
 
     def batches(
@@ -132,7 +139,7 @@ class Indexed:
 
     async def index(self, work: IndexChunks, *, sent_at: datetime | None = None) -> None:
         """Handles one batch."""
-        await index_chunks(work, self.delivery(work, sent_at=sent_at), self.batcher)
+        await index_chunks(work, self.delivery(work, sent_at=sent_at), self.registry)
 
     async def add(self, texts: list[str], *, filename: str = "report.txt", content_type: str = "text/plain") -> UUID:
         """A whole document; returns its id."""
@@ -163,7 +170,7 @@ class Indexed:
         request = SearchPassages(
             workspace_id=self.workspace_id, query=query, mode=mode, limit=limit, filters=filters or SearchFilters()
         )
-        return await search_passages(request, self.db, self.batcher)
+        return await search_passages(request, self.db, self.registry)
 
     async def emitted(self, document_id: UUID, entity: str) -> list[dict[str, object]]:
         """The data of the events about a document in the outbox; `entity` is `document` or `chunks`."""
@@ -197,9 +204,9 @@ class Indexed:
 
 
 @pytest.fixture
-def make_indexed(database: Database, batcher: MicroBatcher) -> Callable[[], Indexed]:
+def make_indexed(database: Database, registry: ModelRegistry) -> Callable[[], Indexed]:
     """Makes workspaces."""
-    return lambda: Indexed(database, batcher)
+    return lambda: Indexed(database, registry)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from docutalk_common.messaging.consumer import AlreadyHandled
 from docutalk_embed.adapters.batcher import MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
+from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.domain import UnstorableText
 from docutalk_embed.use_cases.index_chunks import index_chunks
 
@@ -59,7 +60,7 @@ async def test_every_batch_is_told_by_its_number_also_when_it_was_stored_already
     for work in batches:
         await indexed.index(work)
     # Nobody serves this queue: what is stored is not computed again.
-    await asyncio.wait_for(index_chunks(batches[1], indexed.delivery(batches[1]), MicroBatcher(engine)), 10)
+    await asyncio.wait_for(index_chunks(batches[1], indexed.delivery(batches[1]), ModelRegistry(MicroBatcher(engine))), 10)
     progress = await indexed.emitted(batches[0].document_id, "chunks")
     assert [(event["batch"], event["chunks_done"]) for event in progress] == [(0, 4), (1, 8), (2, 10), (1, 10)]
 
@@ -67,10 +68,10 @@ async def test_every_batch_is_told_by_its_number_also_when_it_was_stored_already
 async def test_a_redelivered_message_is_recognised_by_the_inbox(indexed: Indexed) -> None:
     [work] = indexed.batches(TEXTS[:2])
     delivery = indexed.delivery(work)
-    await index_chunks(work, delivery, indexed.batcher)
+    await index_chunks(work, delivery, indexed.registry)
     before = await indexed.stored(work.document_id)
     with pytest.raises(AlreadyHandled):
-        await index_chunks(work, delivery, indexed.batcher)
+        await index_chunks(work, delivery, indexed.registry)
     assert await indexed.stored(work.document_id) == before
 
 
@@ -141,7 +142,7 @@ async def test_the_rest_of_a_deleted_document_is_not_computed(indexed: Indexed, 
     await indexed.index(first)
     await indexed.delete(first.document_id)
     # Nobody serves this queue: who asks it for a vector waits for ever.
-    await asyncio.wait_for(index_chunks(rest, indexed.delivery(rest), MicroBatcher(engine)), 10)
+    await asyncio.wait_for(index_chunks(rest, indexed.delivery(rest), ModelRegistry(MicroBatcher(engine))), 10)
     assert await indexed.stored(first.document_id) == []
 
 

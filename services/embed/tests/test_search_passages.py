@@ -167,7 +167,7 @@ async def test_the_index_finds_what_exact_search_finds_within_a_small_workspace(
     hits = total = 0
     for indexed, limit in ((small, 10), (large, 10), (small, 30)):
         for noun in nouns[:6]:
-            [vector] = await indexed.batcher.embed([f"what about the {noun}?"], Lane.QUERY)
+            [vector] = await indexed.registry.built_in.embed([f"what about the {noun}?"], Lane.QUERY)
             literal = str(vector.tolist())
             async with indexed.db.read() as session:
                 passages = PassageRepository(session, indexed.workspace_id, SearchFilters())

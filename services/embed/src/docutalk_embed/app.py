@@ -13,6 +13,7 @@ from pgvector.asyncpg import register_vector
 
 from docutalk_embed.adapters.batcher import Engine, MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
+from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.adapters.processors import available_processors
 from docutalk_embed.consumers.ingest_chunks_express import ingest_chunks_express
 from docutalk_embed.consumers.ingest_chunks_index import ingest_chunks_index
@@ -34,15 +35,15 @@ def open_database(settings: EmbedSettings) -> Database:
     )
 
 
-def subscribe(broker: MessageBroker, db: Database, batcher: MicroBatcher) -> None:
+def subscribe(broker: MessageBroker, db: Database, registry: ModelRegistry) -> None:
     """Everything that embed takes."""
-    broker.consume("embed-chunks-index", ingest_chunks_index(batcher))
-    broker.consume("embed-chunks-express", ingest_chunks_express(batcher))
+    broker.consume("embed-chunks-index", ingest_chunks_index(registry))
+    broker.consume("embed-chunks-express", ingest_chunks_express(registry))
     broker.consume("embed-document-cancelled", ingest_document_cancelled)
     broker.consume("embed-document-renamed", ingest_document_renamed)
     broker.consume("embed-document-deleted", ingest_document_deleted)
-    broker.answer("rpc.embed.v1.passage.search", request_passage_search(db, batcher))
-    broker.answer("rpc.embed.v1.text.embed", request_text_embed(batcher))
+    broker.answer("rpc.embed.v1.passage.search", request_passage_search(db, registry))
+    broker.answer("rpc.embed.v1.text.embed", request_text_embed(registry))
 
 
 @contextlib.asynccontextmanager
@@ -55,11 +56,13 @@ async def embed(settings: EmbedSettings, runtime: Runtime, engine: Engine | None
     db = open_database(settings)
     batcher = MicroBatcher(engine)
     broker = MessageBroker(settings, service="embed", db=db, on_fatal=runtime.fail)
-    subscribe(broker, db, batcher)
+    registry = ModelRegistry(batcher)
+    subscribe(broker, db, registry)
     async with batcher.running():
         try:
             await broker.start()
             yield
         finally:
             await broker.stop()
+            await registry.close()
             await db.close()

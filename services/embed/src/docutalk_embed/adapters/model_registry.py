@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +16,7 @@ from docutalk_common.errors import RequestFailed
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_embed.adapters.batcher import Lane
+from docutalk_embed.adapters.batcher import Lane, MicroBatcher
 
 Vectors = npt.NDArray[np.float32]
 
@@ -75,17 +78,47 @@ def _compared(record: ModelRecord, vectors: Vectors) -> Vectors:
     return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
-class ModelRegistry:
-    """Loads models when they are first asked for."""
+Opener = Callable[[ModelRecord], AbstractAsyncContextManager[Embedder]]
+"""Makes what computes a model's vectors, for as long as the block lasts. Raises `RequestFailed` (`unavailable`) with what is
+missing."""
 
-    def __init__(self, built_in: Embedder) -> None:
+
+class ModelRegistry:
+    """Models are loaded when they are first asked for, and stay until they are forgotten."""
+
+    def __init__(self, built_in: MicroBatcher, openers: Mapping[ModelProvider, Opener] | None = None) -> None:
+        """`built_in` is run by whoever made it; `openers` make what the other providers need."""
         self.built_in = built_in
+        self._openers = openers or {}
+        self._loaded: dict[ModelRecord, tuple[Model, contextlib.AsyncExitStack]] = {}
+        self._loading = asyncio.Lock()
 
     async def load(self, record: ModelRecord) -> Model:
         """The model behind a row. Raises `RequestFailed` (`unavailable`) with what is missing when it cannot be loaded here."""
-        if record.provider is not ModelProvider.BUILT_IN:
-            raise RequestFailed("unavailable", f"the model {record.name} cannot be loaded here")
-        return Model(record, self.built_in)
+        if record.provider is ModelProvider.BUILT_IN:
+            return Model(record, self.built_in)
+        if found := self._loaded.get(record):
+            return found[0]
+        async with self._loading:
+            if found := self._loaded.get(record):
+                return found[0]
+            opener = self._openers.get(record.provider)
+            if opener is None:
+                raise RequestFailed("unavailable", f"the model {record.name} cannot be loaded here")
+            async with contextlib.AsyncExitStack() as stack:
+                model = Model(record, await stack.enter_async_context(opener(record)))
+                self._loaded[record] = model, stack.pop_all()
+            return model
+
+    async def forget(self, record: ModelRecord) -> None:
+        """Frees what a model holds; it may be loaded again."""
+        if found := self._loaded.pop(record, None):
+            await found[1].aclose()
+
+    async def close(self) -> None:
+        """Frees what all loaded models hold."""
+        for record in list(self._loaded):
+            await self.forget(record)
 
 
 async def find_serving(session: AsyncSession) -> ModelRecord:

@@ -8,12 +8,13 @@ from docutalk_common.db import Transaction
 from docutalk_common.errors import TransientError
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_embed.adapters.batcher import Lane, MicroBatcher, Vectors
+from docutalk_embed.adapters.batcher import Lane, Vectors
 from docutalk_embed.adapters.document_repository import DocumentRepository, find_state, has_batch
+from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.domain import UnstorableText, is_storable
 
 
-async def index_chunks(work: IndexChunks, delivery: Delivery, batcher: MicroBatcher, lane: Lane = Lane.BULK) -> None:
+async def index_chunks(work: IndexChunks, delivery: Delivery, registry: ModelRegistry, lane: Lane = Lane.BULK) -> None:
     """Leaves the same chunks however often and in whatever order the batches come. Raises `UnstorableText`."""
     for chunk in work.chunks:
         if not is_storable(chunk.text):
@@ -25,7 +26,7 @@ async def index_chunks(work: IndexChunks, delivery: Delivery, batcher: MicroBatc
         if state is not None and state.refuses(work):
             return
         is_stored = state is not None and not state.is_replaced_by(work) and await has_batch(session, work)
-    vectors = None if is_stored else await batcher.embed([chunk.text for chunk in work.chunks], lane)
+    vectors = None if is_stored else await registry.built_in.embed([chunk.text for chunk in work.chunks], lane)
     async with delivery.transaction() as transaction:
         await _store(transaction, work, delivery, vectors)
 

@@ -9,19 +9,20 @@ from uuid import UUID
 from docutalk_common.contracts.embed import Passage, PassageScores, PassagesFound, SearchMode, SearchPassages
 from docutalk_common.db import Database
 
-from docutalk_embed.adapters.batcher import Lane, MicroBatcher
+from docutalk_embed.adapters.batcher import Lane
+from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.adapters.passage_repository import PassageRepository, StoredPassage
 from docutalk_embed.domain import EXACT_SCAN_CHUNKS, MAX_LIMIT, InvalidQuery, any_of, clean_query, fuse, highlights, keyword_query
 
 
-async def search_passages(request: SearchPassages, db: Database, batcher: MicroBatcher) -> PassagesFound:
+async def search_passages(request: SearchPassages, db: Database, registry: ModelRegistry) -> PassagesFound:
     """Best first, from live versions only. Raises `InvalidQuery`, and `DependencyUnavailable` while PostgreSQL is away."""
     started = time.perf_counter()
     query = clean_query(request.query)
     if not 1 <= request.limit <= MAX_LIMIT:
         raise InvalidQuery(f"the limit is {request.limit}; it may be 1 to {MAX_LIMIT}")
     by_meaning = request.mode is not SearchMode.KEYWORD
-    vector = await _vector(query, batcher) if by_meaning else None
+    vector = await _vector(query, registry) if by_meaning else None
     async with db.read() as session:
         found = PassageRepository(session, request.workspace_id, request.filters)
         total, reach = await found.count()
@@ -41,9 +42,9 @@ async def search_passages(request: SearchPassages, db: Database, batcher: MicroB
     return PassagesFound(passages=passages, took_ms=_milliseconds(started))
 
 
-async def _vector(query: str, batcher: MicroBatcher) -> str:
+async def _vector(query: str, registry: ModelRegistry) -> str:
     """The query's vector as PostgreSQL reads it."""
-    [vector] = await batcher.embed([query], Lane.QUERY)
+    [vector] = await registry.built_in.embed([query], Lane.QUERY)
     return "[" + ",".join(f"{value:.6g}" for value in vector.tolist()) + "]"
 
 
