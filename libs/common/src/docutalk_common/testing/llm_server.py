@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from docutalk_common.testing.http_server import serving
 
 MODEL = "scripted-1"
 
@@ -62,22 +62,6 @@ class _BrokenOff(Exception):
     """Ends a response without its end."""
 
 
-class _Server(uvicorn.Server):
-    """Says when it listens, and leaves the test's signals alone."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @dataclass
 class ScriptedModel:
     """`async with ScriptedModel() as model:` serves at `model.base_url`. Replies are taken in order, then `default` answers;
@@ -90,34 +74,24 @@ class ScriptedModel:
     """Set when a client went away before the end of its answer."""
     base_url: str = ""
     api_key: str = "scripted-key"
-    _server: _Server | None = None
-    _task: asyncio.Task[None] | None = None
+    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     def script(self, *replies: Reply) -> None:
         """Appends answers for the next requests."""
         self.replies.extend(replies)
 
     async def __aenter__(self) -> Self:
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         app = Starlette(
             routes=[
                 Route("/v1/chat/completions", self._chat_completions, methods=["POST"]),
                 Route("/v1/models", self._models),
             ]
         )
-        self._server = _Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
-        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
-        async with asyncio.timeout(10):
-            await self._server.listening.wait()
+        self.base_url = f"{await self._stack.enter_async_context(serving(app))}/v1"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        assert self._task is not None
-        self._server.should_exit = True
-        self._server.force_exit = True
-        await self._task
+        await self._stack.aclose()
 
     async def _models(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "tests"}]})
