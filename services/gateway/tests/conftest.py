@@ -331,14 +331,99 @@ class Ingest:
 
 @dataclass
 class Embed:
-    """Answers every search with what a test puts in, and keeps the questions."""
+    """Answers with what a test puts in, and keeps the questions."""
 
     passages: list[embed.Passage] = field(default_factory=list)
-    asked: list[embed.SearchPassages] = field(default_factory=list)
+    places: list[embed.PlaceNamed] = field(default_factory=list)
+    similar: dict[UUID, list[embed.SimilarDocument]] = field(default_factory=dict)
+    weight: float | None = None
+    models: list[embed.EmbeddingModel] = field(default_factory=list)
+    changes: list[embed.ModelChange] = field(default_factory=list)
+    next: str | None = None
+    error: tuple[str, str] | None = None
+    """What the next question is refused with."""
+    asked: list[Any] = field(default_factory=list)
+
+    def _note(self, request: Any) -> None:
+        self.asked.append(request)
+        if self.error is not None:
+            code, reason = self.error
+            self.error = None
+            raise RequestFailed(code, reason)
 
     async def search(self, request: embed.SearchPassages, _cause: Cause) -> embed.PassagesFound:
-        self.asked.append(request)
-        return embed.PassagesFound(passages=self.passages[: request.limit], took_ms=1.0)
+        self._note(request)
+        return embed.PassagesFound(passages=self.passages[: request.limit], took_ms=1.0, model="minilm", next=self.next)
+
+    async def compare(self, request: embed.ComparePassages, _cause: Cause) -> embed.Comparison:
+        self._note(request)
+        queries = [
+            embed.ComparedQuery(query=query, before=self.passages, after=[], overlap=0.5, before_ms=1.0, after_ms=2.0)
+            for query in request.queries
+        ]
+        return embed.Comparison(from_model="minilm", to_model="better", coverage=0.75, queries=queries)
+
+    async def find_similar(self, request: embed.FindSimilar, _cause: Cause) -> embed.SimilarDocuments:
+        self._note(request)
+        if request.document_id not in self.similar:
+            raise NotFound("This document has no passages yet.")
+        return embed.SimilarDocuments(items=self.similar[request.document_id][: request.limit], took_ms=1.0)
+
+    async def list_places(self, request: embed.ListPlaces, _cause: Cause) -> embed.Places:
+        self._note(request)
+        return embed.Places(items=self.places[request.offset : request.offset + request.limit], total=len(self.places))
+
+    async def get_settings(self, request: embed.GetSearchSettings, _cause: Cause) -> embed.SearchSettings:
+        self._note(request)
+        return embed.SearchSettings(semantic_weight=0.7 if self.weight is None else self.weight, is_default=self.weight is None)
+
+    async def change_settings(self, request: embed.ChangeSearchSettings, cause: Cause) -> embed.SearchSettings:
+        self.weight = request.semantic_weight
+        return await self.get_settings(embed.GetSearchSettings(workspace_id=request.workspace_id), cause)
+
+    async def list_models(self, request: embed.ListModels, _cause: Cause) -> embed.Models:
+        offer = embed.ModelOffer(
+            name="better", provider=embed.ModelProvider.OPENAI, dimension=8, max_tokens=512, is_ready=False, reason="No endpoint."
+        )
+        return embed.Models(items=self.models, offers=[offer])
+
+    async def register_model(self, request: embed.RegisterModel, _cause: Cause) -> embed.EmbeddingModel:
+        self._note(request)
+        given = request.model_dump(exclude_none=True)
+        known: dict[str, Any] = {"provider": "openai", "provider_model": request.name, "dimension": 8}
+        self.models.append(embed.EmbeddingModel.model_validate({**known, **given, "created_at": datetime.now(UTC)}))
+        return self.models[-1]
+
+    async def remove_model(self, request: embed.RemoveModel, _cause: Cause) -> embed.ModelRemoved:
+        self._note(request)
+        if request.name not in [model.name for model in self.models]:
+            raise NotFound(f"There is no model {request.name}.")
+        self.models = [model for model in self.models if model.name != request.name]
+        return embed.ModelRemoved(name=request.name)
+
+    async def start_change(self, request: embed.StartChange, _cause: Cause) -> embed.ModelChange:
+        self._note(request)
+        change = embed.ModelChange(
+            change_id=uuid7(),
+            from_model="minilm",
+            to_model=request.to_model,
+            state=embed.ChangeState.RUNNING,
+            passages_done=1,
+            passages_total=4,
+            started_by=request.started_by,
+            started_at=datetime.now(UTC),
+        )
+        self.changes.insert(0, change)
+        return change
+
+    async def list_changes(self, request: embed.ListChanges, _cause: Cause) -> embed.ModelChanges:
+        return embed.ModelChanges(items=self.changes)
+
+    async def step_change(self, request: embed.StepChange, _cause: Cause) -> embed.ModelChange:
+        self._note(request)
+        if request.step is not embed.ChangeStep.PAUSE:
+            raise RequestFailed("conflict", "3 passages have no vector of better yet.")
+        return self.changes[0].model_copy(update={"state": embed.ChangeState.PAUSED})
 
 
 @dataclass
@@ -472,6 +557,17 @@ async def embed_service(stack: TestStack) -> AsyncIterator[Embed]:
     """A stand-in for embed."""
     service, broker = Embed(), _broker(stack, "embed")
     broker.answer("rpc.embed.v1.passage.search", service.search)
+    broker.answer("rpc.embed.v1.passage.compare", service.compare)
+    broker.answer("rpc.embed.v1.document.similar", service.find_similar)
+    broker.answer("rpc.embed.v1.place.list", service.list_places)
+    broker.answer("rpc.embed.v1.settings.get", service.get_settings)
+    broker.answer("rpc.embed.v1.settings.change", service.change_settings)
+    broker.answer("rpc.embed.v1.model.list", service.list_models)
+    broker.answer("rpc.embed.v1.model.register", service.register_model)
+    broker.answer("rpc.embed.v1.model.remove", service.remove_model)
+    broker.answer("rpc.embed.v1.change.start", service.start_change)
+    broker.answer("rpc.embed.v1.change.list", service.list_changes)
+    broker.answer("rpc.embed.v1.change.step", service.step_change)
     async with _running(broker):
         yield service
 

@@ -1,4 +1,4 @@
-"""What is the same for every route: problems, headers, CORS, docs, probes, idempotency; and search, which is little more."""
+"""What is the same for every route: problems, headers, CORS, docs, probes, idempotency."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from uuid import UUID, uuid4
 import nats
 import pytest
 from docutalk_common.contracts.dead_letters import DeadLetter
-from docutalk_common.contracts.embed import Highlight, Passage, PassageScores, SearchMode
-from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.messaging.streams import DEAD_LETTERS
 from docutalk_gateway.openapi import document
 
@@ -250,60 +248,6 @@ async def test_workspace_is_changed_by_its_owner_only(gateway: Any, person: Any)
     assert (await editor.http.patch(path, json={"name": "Mine"})).status_code == 403
     members = (await editor.http.get(f"{path}/members")).json()
     assert [(m["email"], m["role"]) for m in members["items"]] == [(person.email, "owner"), (editor.email, "editor")]
-
-
-# Search ----------------------------------------------------------------------------------------------------------
-
-
-async def test_search_maps_passages_to_results(embed_service: Any, person: Any) -> None:
-    ids = [uuid7(), uuid7()]
-    passage = Passage(
-        chunk_id=ids[0],
-        document_id=ids[1],
-        filename="a.pdf",
-        page=2,
-        start=10,
-        end=15,
-        text="words",
-        highlights=[Highlight(start=0, end=5)],
-        score=0.9,
-        scores=PassageScores(semantic=0.8),
-    )
-    embed_service.passages = [passage]
-    body = {"query": " words ", "limit": 5, "mode": "keyword", "filters": {"document_ids": [str(ids[1])]}}
-    answer = await person.http.post(f"/api/v1/workspaces/{person.workspace}/search", json=body)
-    assert answer.status_code == 200
-    assert answer.json()["took_ms"] > 0
-    assert answer.json()["results"] == [
-        {
-            "chunk_id": str(ids[0]),
-            "document_id": str(ids[1]),
-            "version": 1,
-            "filename": "a.pdf",
-            "page": 2,
-            "start": 10,
-            "end": 15,
-            "text": "words",
-            "highlights": [{"start": 0, "end": 5}],
-            "score": 0.9,
-            "scores": {"semantic": 0.8, "keyword": None},
-        }
-    ]
-    [asked] = embed_service.asked
-    assert (asked.query, asked.limit, asked.mode, asked.workspace_id) == ("words", 5, SearchMode.KEYWORD, person.workspace)
-    assert asked.filters.document_ids == [ids[1]]
-
-
-@pytest.mark.parametrize(
-    "body", [{"query": " "}, {"query": "a", "limit": 0}, {"query": "a", "mode": "magic"}, {"query": "a", "top": 3}]
-)
-async def test_search_that_is_not_valid_is_refused(person: Any, body: dict[str, Any]) -> None:
-    assert (await person.http.post(f"/api/v1/workspaces/{person.workspace}/search", json=body)).status_code == 422
-
-
-async def test_search_while_embed_is_down_is_refused(person: Any) -> None:
-    answer = await person.http.post(f"/api/v1/workspaces/{person.workspace}/search", json={"query": "a"})
-    assert answer.status_code == 503
 
 
 # Dead letters ----------------------------------------------------------------------------------------------------

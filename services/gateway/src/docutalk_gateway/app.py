@@ -24,6 +24,7 @@ from docutalk_gateway.api import (
     document_actions,
     document_events,
     documents,
+    embedding_models,
     operations,
     problems,
     progress,
@@ -137,6 +138,7 @@ def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextMa
         sources.router,
         search.router,
         chat.router,
+        embedding_models.router,
         operations.admin,
     ):
         v1.include_router(router)

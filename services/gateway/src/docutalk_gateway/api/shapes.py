@@ -9,7 +9,6 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from docutalk_common.contracts import chat, ingest
-from docutalk_common.contracts.embed import Passage, SearchMode
 from docutalk_common.contracts.ingest import BulkAction, DocumentStatus, RunStatus, SourceKind
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
@@ -598,67 +597,6 @@ class Source(BaseModel):
         """As ingest tells it."""
         last_run = SourceRun.of(source.last_run) if source.last_run else None
         return cls.model_validate({"id": source.source_id, **source.model_dump(), "last_run": last_run})
-
-
-# Search ----------------------------------------------------------------------------------------------------------
-
-
-class SearchFilters(Body):
-    """Narrows a search; an empty list restricts nothing."""
-
-    document_ids: Annotated[list[UUID], Field(max_length=1000)] = []
-    content_types: Annotated[list[str], Field(max_length=50)] = []
-
-
-class SearchRequest(Body):
-    """`mode` chooses the lists that are ranked: by meaning, by words, or both fused."""
-
-    query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-    limit: Annotated[int, Field(ge=1, le=100)] = 10
-    mode: SearchMode = SearchMode.HYBRID
-    filters: SearchFilters = SearchFilters()
-
-
-class Highlight(BaseModel):
-    """`text[start:end]` of the result is a word of the query."""
-
-    start: int
-    end: int
-
-
-class Scores(BaseModel):
-    """The parts of a score, null where the passage was not in that list."""
-
-    semantic: float | None
-    keyword: float | None
-
-
-class SearchResult(BaseModel):
-    """A passage: `text` is `start` to `end` of that page, in characters. `score` is within 0 and 1."""
-
-    chunk_id: UUID
-    document_id: UUID
-    version: int
-    filename: str
-    page: int
-    start: int
-    end: int
-    text: str
-    highlights: list[Highlight]
-    score: float
-    scores: Scores
-
-    @classmethod
-    def of(cls, passage: Passage) -> SearchResult:
-        """As embed tells it."""
-        return cls.model_validate(passage.model_dump())
-
-
-class SearchResults(BaseModel):
-    """Best first. `took_ms` is from the request's arrival to its answer."""
-
-    results: list[SearchResult]
-    took_ms: float
 
 
 # Chat ------------------------------------------------------------------------------------------------------------
