@@ -42,8 +42,16 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_source": {"json": {"kind": "text", "name": "Mine", "config": {"title": "Mine", "text": "mine"}}},
     "patch_source": {"json": {"name": "Taken over"}},
     "search": {"json": {"query": QUESTION}},
+    "compare_models": {"json": {"queries": [QUESTION]}},
+    "patch_search_settings": {"json": {"semantic_weight": 0}},
+    "add_model": {"json": {"name": "mine"}},
+    "start_model_change": {"json": {"to_model": "mine"}},
     "post_chat": {"json": {"message": QUESTION}},
 }
+
+
+# What the calls for administrators speak of.
+NAMED = {"sequence": "1", "name": "mine", "change_id": "01890000-0000-7000-8000-000000000001", "step": "cancel"}
 
 
 @dataclass(frozen=True)
@@ -162,13 +170,13 @@ async def test_id_of_another_person_does_not_exist_in_ones_own_workspace(alice: 
 @pytest.mark.parametrize("call", [c for c in CALLS if c.path not in PUBLIC], ids=lambda call: call.name)
 async def test_call_without_a_sign_in_is_refused(system: System, alice: Property, call: Call) -> None:
     async with httpx.AsyncClient(base_url=system.stack.url) as nobody:
-        code, _ = await status(nobody, call, place(call, {**alice.ids, "sequence": "1"}))
+        code, _ = await status(nobody, call, place(call, {**alice.ids, **NAMED}))
     assert code == 401
 
 
 @pytest.mark.parametrize("call", [c for c in CALLS if c.path.startswith(ADMIN)], ids=lambda call: call.name)
 async def test_call_for_administrators_is_refused_to_others(mallory: Person, call: Call) -> None:
-    code, _ = await status(mallory.http, call, place(call, {"sequence": "1"}))
+    code, _ = await status(mallory.http, call, place(call, NAMED))
     assert code == 403
 
 

@@ -37,6 +37,7 @@ _ONLY_FOR: Mapping[str, ServiceName] = {
     "OPENAI_API_KEY": "chat",
     "ANTHROPIC_API_KEY": "chat",
     "DOCUTALK_SEARCH_": "ingest",
+    "DOCUTALK_EMBED_": "embed",
 }
 # What no service may take from a person's environment: what the stack decides, a deployment's passwords (the file .env
 # serves compose, too), and the sign-in of whoever uses the commands.

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 from docutalk_common.process import wait_until
+from docutalk_common.testing.embeddings_server import EmbeddingsServer
 
 from docutalk_local.home import Home
 from docutalk_local.ports import free_port
@@ -117,6 +118,11 @@ async def sign_in(url: str, email: str, password: str) -> Person:
     http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
     me = (await http.get("/api/v1/users/me")).json()
     return Person(http, me["default_workspace_id"])
+
+
+def endpoint_settings(server: EmbeddingsServer) -> dict[str, str]:
+    """Settings with which embeddings may be had from this endpoint."""
+    return {"DOCUTALK_EMBED_ENDPOINT_URL": server.base_url, "DOCUTALK_EMBED_ENDPOINT_API_KEY": server.api_key}
 
 
 @contextlib.asynccontextmanager
