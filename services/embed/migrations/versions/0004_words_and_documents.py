@@ -19,7 +19,8 @@ ALTER TABLE workspaces
   -- How much of a score is meaning; unset: the default of the release.
   ADD COLUMN semantic_weight real;
 ALTER TABLE chunks
-  ADD COLUMN config regconfig NOT NULL DEFAULT 'english',
+  -- The name of a text search configuration: a column of type regconfig would be in the way of pg_upgrade.
+  ADD COLUMN config text NOT NULL DEFAULT 'english',
   -- What stands between the chunk before, on the same page, and this one; unset when it is unknown or long.
   ADD COLUMN gap text
 """

@@ -15,6 +15,9 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from docutalk_embed.domain import clean_text
+from docutalk_embed.domain.languages import configuration_of
+
 
 @dataclass(frozen=True)
 class DocumentState:
@@ -180,9 +183,15 @@ class DocumentRepository:
             "chunks",
             columns=[
                 "chunk_id", "workspace_id", "document_id", "version",
-                "ordinal", "page", "start_offset", "end_offset", "text",
+                "ordinal", "page", "start_offset", "end_offset", "text", "gap", "config",
             ],
-            records=[(c.chunk_id, *place, c.ordinal, c.page, c.start, c.end, c.text) for c in work.chunks],
+            records=[
+                (
+                    c.chunk_id, *place, c.ordinal, c.page, c.start, c.end, c.text,
+                    c.gap and clean_text(c.gap), configuration_of(work.language, c.text),
+                )
+                for c in work.chunks
+            ],
         )  # fmt: skip
         await connection.copy_records_to_table(
             "embeddings_1",
@@ -192,13 +201,17 @@ class DocumentRepository:
         await self._session.execute(
             text(
                 "UPDATE documents SET chunks_done = chunks_done + :chunks, batches_done = batches_done + 1,"
-                " content_type = :content_type, document_created_at = :created_at WHERE document_id = :document_id"
+                " content_type = :content_type, document_created_at = :created_at, source_id = :source_id,"
+                " language = :language, title = :title WHERE document_id = :document_id"
             ),
             {
                 "document_id": work.document_id,
                 "chunks": len(work.chunks),
                 "content_type": work.content_type,
                 "created_at": work.document_created_at,
+                "source_id": work.source_id,
+                "language": work.language,
+                "title": work.title and clean_text(work.title),
             },
         )
 
