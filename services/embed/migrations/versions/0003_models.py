@@ -42,7 +42,12 @@ BEGIN
   IF EXISTS (SELECT FROM serving WHERE model_id = model) THEN
     RAISE EXCEPTION 'model % serves searches', model;
   END IF;
-  EXECUTE format('DROP TABLE IF EXISTS embeddings_%s', model);
+  IF to_regclass(format('embeddings_%s', model)) IS NULL THEN
+    RETURN;
+  END IF;
+  -- Dropping the reference needs this lock, and whoever deletes chunks locks them before the vectors: the same order here.
+  LOCK TABLE chunks IN ACCESS EXCLUSIVE MODE;
+  EXECUTE format('DROP TABLE embeddings_%s', model);
 END
 $$
 """
@@ -78,7 +83,8 @@ CREATE TABLE model_changes (
   cursor uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
   passages_done bigint NOT NULL DEFAULT 0,
   passages_total bigint NOT NULL DEFAULT 0,
-  seconds double precision NOT NULL DEFAULT 0,
+  -- Of late, while vectors were computed.
+  passages_per_second double precision,
   started_by uuid,
   started_at timestamptz NOT NULL DEFAULT now(),
   completed_at timestamptz,
@@ -92,7 +98,8 @@ ALTER TABLE embeddings RENAME TO embeddings_of_all_models;
 SELECT create_embeddings(1::smallint);
 DROP INDEX embeddings_1_hnsw_of_all;
 INSERT INTO embeddings_1
-  SELECT chunk_id, workspace_id, document_id, version, embedding FROM embeddings_of_all_models WHERE model_id = 1;
+  SELECT e.chunk_id, e.workspace_id, e.document_id, e.version, e.embedding FROM embeddings_of_all_models e
+  JOIN chunks USING (chunk_id) WHERE e.model_id = 1;
 DROP TABLE embeddings_of_all_models
 """
 DOWNGRADE = """

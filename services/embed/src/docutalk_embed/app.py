@@ -8,18 +8,22 @@ from collections.abc import AsyncIterator
 
 from docutalk_common.db import Database
 from docutalk_common.messaging.broker import MessageBroker
-from docutalk_common.process import Runtime
+from docutalk_common.process import Runtime, cancel_all
 from pgvector.asyncpg import register_vector
 
 from docutalk_embed.adapters.batcher import Engine, MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.adapters.processors import available_processors
+from docutalk_embed.adapters.vector_filler import VectorFiller
 from docutalk_embed.consumers.ingest_chunks_express import ingest_chunks_express
 from docutalk_embed.consumers.ingest_chunks_index import ingest_chunks_index
 from docutalk_embed.consumers.ingest_document_cancelled import ingest_document_cancelled
 from docutalk_embed.consumers.ingest_document_deleted import ingest_document_deleted
 from docutalk_embed.consumers.ingest_document_renamed import ingest_document_renamed
+from docutalk_embed.consumers.request_change_list import request_change_list
+from docutalk_embed.consumers.request_change_start import request_change_start
+from docutalk_embed.consumers.request_change_step import request_change_step
 from docutalk_embed.consumers.request_passage_search import request_passage_search
 from docutalk_embed.consumers.request_text_embed import request_text_embed
 from docutalk_embed.settings import EmbedSettings
@@ -44,6 +48,9 @@ def subscribe(broker: MessageBroker, db: Database, registry: ModelRegistry) -> N
     broker.consume("embed-document-deleted", ingest_document_deleted)
     broker.answer("rpc.embed.v1.passage.search", request_passage_search(db, registry))
     broker.answer("rpc.embed.v1.text.embed", request_text_embed(registry))
+    broker.answer("rpc.embed.v1.change.start", request_change_start(db))
+    broker.answer("rpc.embed.v1.change.list", request_change_list(db))
+    broker.answer("rpc.embed.v1.change.step", request_change_step(db, registry))
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +68,11 @@ async def embed(settings: EmbedSettings, runtime: Runtime, engine: Engine | None
     async with batcher.running():
         try:
             await broker.start()
-            yield
+            filling = asyncio.create_task(VectorFiller(db, registry).run(), name="filler")
+            try:
+                yield
+            finally:
+                await cancel_all([filling])
         finally:
             await broker.stop()
             await registry.close()

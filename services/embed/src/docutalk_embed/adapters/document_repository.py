@@ -1,8 +1,13 @@
-"""Every query that changes documents and their chunks. A version is live, and found, once every chunk of it is stored."""
+"""Every query that changes documents and their chunks. A version is live, and found, once every chunk of it is stored.
+
+Locks are taken in one order everywhere: the inbox row, the document's row, the lock of the models (`model_changes`), the
+workspace's row, then rows of chunks and words. Vectors go with their chunks, of however many models they are.
+"""
 
 # ruff: noqa: S608 - what is put into the statements are constants of this module; values are parameters.
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -171,8 +176,8 @@ class DocumentRepository:
                 {"document_id": document_id, "live_version": live_version},
             )
 
-    async def add_batch(self, work: IndexChunks, vectors: npt.NDArray[Any]) -> None:
-        """Stores a batch, which is not stored yet, by binary COPY. `vectors` is [chunks, dimension]."""
+    async def add_batch(self, work: IndexChunks, vectors: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Stores a batch, which is not stored yet, by binary COPY. `vectors` is [chunks, dimension] by table."""
         await self._session.execute(
             text("INSERT INTO index_batches (document_id, version, batch) VALUES (:document_id, :version, :batch)"),
             {"document_id": work.document_id, "version": work.version, "batch": work.batch},
@@ -193,11 +198,12 @@ class DocumentRepository:
                 for c in work.chunks
             ],
         )  # fmt: skip
-        await connection.copy_records_to_table(
-            "embeddings_1",
-            columns=["chunk_id", "workspace_id", "document_id", "version", "embedding"],
-            records=[(chunk.chunk_id, *place, HalfVector(vector)) for chunk, vector in zip(work.chunks, vectors, strict=True)],
-        )
+        for table, rows in vectors.items():
+            await connection.copy_records_to_table(
+                table,
+                columns=["chunk_id", "workspace_id", "document_id", "version", "embedding"],
+                records=[(chunk.chunk_id, *place, HalfVector(row)) for chunk, row in zip(work.chunks, rows, strict=True)],
+            )
         await self._session.execute(
             text(
                 "UPDATE documents SET chunks_done = chunks_done + :chunks, batches_done = batches_done + 1,"

@@ -2,40 +2,98 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from docutalk_common import telemetry
 from docutalk_common.contracts.embed import ChunksIndexed, DocumentIndexed
 from docutalk_common.contracts.ingest import IndexChunks
 from docutalk_common.db import Transaction
-from docutalk_common.errors import TransientError
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_embed.adapters.batcher import Lane, Vectors
+from docutalk_embed.adapters.batcher import Lane
 from docutalk_embed.adapters.document_repository import DocumentRepository, find_state, has_batch
-from docutalk_embed.adapters.model_registry import ModelRegistry
+from docutalk_embed.adapters.model_changes import ModelChanges, find_companion
+from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, Vectors, find_serving
 from docutalk_embed.domain import UnstorableText, is_storable
+
+log = telemetry.get_logger(__name__)
+
+PATIENCE_SECONDS = 5.0
+"""How long a batch waits for the model that follows, once it has the vectors of the one that serves."""
+
+
+class _VectorsMissing(Exception):
+    """The batch must be stored, and there are no vectors of the model that serves by now."""
+
+    def __init__(self, model: ModelRecord) -> None:
+        self.model = model
 
 
 async def index_chunks(work: IndexChunks, delivery: Delivery, registry: ModelRegistry, lane: Lane = Lane.BULK) -> None:
-    """Leaves the same chunks however often and in whatever order the batches come. Raises `UnstorableText`."""
+    """Leaves the same chunks however often and in whatever order the batches come. Raises `UnstorableText`.
+
+    While the model is being changed the vectors of both are stored. Only those of the serving one are indispensable: what is
+    missing of the other is filled in later.
+    """
     for chunk in work.chunks:
         if not is_storable(chunk.text):
             raise UnstorableText(chunk.ordinal)
     assert delivery.db is not None
+    texts = [chunk.text for chunk in work.chunks]
     async with delivery.db.read() as session:
         # Asked again below, under the lock: here it spares the minutes that the rest of a deleted book would take.
         state = await find_state(session, work.document_id)
         if state is not None and state.refuses(work):
             return
         is_stored = state is not None and not state.is_replaced_by(work) and await has_batch(session, work)
-    vectors = None if is_stored else await registry.built_in.embed([chunk.text for chunk in work.chunks], lane)
-    async with delivery.transaction() as transaction:
-        await _store(transaction, work, delivery, vectors)
+        serving, companion = await find_serving(session), await find_companion(session)
+    vectors: dict[int, Vectors] = {}
+    if not is_stored:
+        async with _followed(companion, texts, registry, lane, vectors):
+            vectors[serving.id] = await _embed(serving, texts, registry, lane)
+    while True:
+        try:
+            async with delivery.transaction() as transaction:
+                await _store(transaction, work, delivery, vectors)
+            return
+        except _VectorsMissing as missing:
+            # The model was switched in the meantime, or what an earlier delivery had stored was dropped.
+            vectors[missing.model.id] = await _embed(missing.model, texts, registry, lane)
 
 
-async def _store(transaction: Transaction, work: IndexChunks, delivery: Delivery, vectors: Vectors | None) -> None:
+async def _embed(model: ModelRecord, texts: list[str], registry: ModelRegistry, lane: Lane) -> Vectors:
+    return await (await registry.load(model)).embed_passages(texts, lane)
+
+
+@contextlib.asynccontextmanager
+async def _followed(
+    model: ModelRecord | None, texts: list[str], registry: ModelRegistry, lane: Lane, vectors: dict[int, Vectors]
+) -> AsyncIterator[None]:
+    """Computes the vectors of the model that follows beside what the block does, and adds them if they come in time."""
+    if model is None:
+        yield
+        return
+    following = asyncio.create_task(_embed(model, texts, registry, lane))
+    try:
+        yield
+        await asyncio.wait({following}, timeout=PATIENCE_SECONDS)
+    finally:
+        following.cancel()
+        [outcome] = await asyncio.gather(following, return_exceptions=True)
+    if isinstance(outcome, BaseException):
+        log.warning("passages are stored without vectors of the model that follows", model=model.name, reason=repr(outcome))
+    else:
+        vectors[model.id] = outcome
+
+
+async def _store(transaction: Transaction, work: IndexChunks, delivery: Delivery, vectors: Mapping[int, Vectors]) -> None:
     documents = DocumentRepository(transaction)
     state = await documents.lock(work.document_id, work.workspace_id)
     if state.refuses(work):
         return
+    serving, following = await ModelChanges(transaction).share()
     is_told_again = state.is_live and work.attempt > state.attempt
     if state.is_replaced_by(work):
         state = await documents.begin(work, state)
@@ -46,9 +104,10 @@ async def _store(transaction: Transaction, work: IndexChunks, delivery: Delivery
     chunks_done, batches_done = state.chunks_done, state.batches_done
     is_complete = False
     if not await has_batch(transaction.session, work):
-        if vectors is None:
-            raise TransientError("the batch was stored, and is gone since: it is embedded again")
-        await documents.add_batch(work, vectors)
+        if serving.id not in vectors:
+            raise _VectorsMissing(serving)
+        kept = [model for model in (serving, following) if model is not None and model.id in vectors]
+        await documents.add_batch(work, {model.table: vectors[model.id] for model in kept})
         chunks_done += len(work.chunks)
         batches_done += 1
         is_complete = batches_done == work.batch_count

@@ -1,0 +1,204 @@
+"""Computes the vectors that the model of a change lacks, behind everything else, until there are none.
+
+It walks through the chunks by their ids and keeps the place in the database, together with the vectors: killed at any moment it
+goes on from there. It looks for gaps as long as the change is open, also when nothing was missing: documents that were stored
+while the model's provider was away, and after the switch the old model's vectors, so that going back is one call.
+
+One filler of an installation works at a time, under an advisory lock; others wait to take over. If two should ever work at once,
+because a lost connection freed the lock, both compute the same vectors, and nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import Sequence
+
+import asyncpg
+from docutalk_common import telemetry
+from docutalk_common.contracts.embed import ChangeState
+from docutalk_common.db import KEEPALIVE, Cause, Database, postgres_errors
+from docutalk_common.errors import DependencyUnavailable, DocuTalkError, RequestFailed
+
+from docutalk_embed.adapters.batcher import Lane
+from docutalk_embed.adapters.model_changes import (
+    CHANGES_CHANNEL,
+    FIRST,
+    MissingPassage,
+    ModelChanges,
+    OpenChange,
+    find_leftovers,
+    find_missing,
+    find_open,
+    patiently,
+)
+from docutalk_embed.adapters.model_registry import ModelRegistry, Vectors
+
+log = telemetry.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+# How long it rests when the model cannot be asked: doubled from the first to the second while it stays so.
+REST_SECONDS = (1.0, 30.0)
+# A batch is what a crash loses and what pausing waits for; a larger one keeps more requests to an endpoint under way.
+BATCH_SECONDS = 3.0
+BATCH_SIZES = (32, 512)
+MEASURE_SECONDS = 1.0
+# Counting a million passages takes a tenth of a second: it may take this share of the time.
+MEASURE_SHARE = 0.02
+MAX_REASON = 500
+_NEWEST = 0.3
+"""How much the latest batch weighs in the rate."""
+
+
+class VectorFiller:
+    """Runs until cancelled. Never raises: whatever is away, it waits for."""
+
+    def __init__(self, db: Database, registry: ModelRegistry) -> None:
+        self._db = db
+        self._registry = registry
+        self._wake = asyncio.Event()
+        self._lock_key = zlib.crc32(f"vector filler {db.schema}".encode())
+        self._forget()
+
+    def _forget(self) -> None:
+        """What it knows by itself; nothing of it has to survive."""
+        self._missing: int | None = None
+        self._measure_at = 0.0
+        self._ask_at = 0.0
+        self._rest = 0.0
+
+    async def run(self) -> None:
+        """The filler's whole life."""
+        while True:
+            delay = 0.2
+            try:
+                with postgres_errors():
+                    await self._work()
+            except (DependencyUnavailable, OSError) as error:
+                log.warning("the filler of vectors waits for PostgreSQL", reason=str(error))
+            except Exception:
+                # A filler that ended would leave a change of model where it is, with nobody the wiser.
+                log.exception("the filler of vectors failed and starts again")
+                delay = 5.0
+            await asyncio.sleep(delay)
+
+    async def _work(self) -> None:
+        connection = await asyncpg.connect(
+            self._db.dsn,
+            timeout=5,
+            command_timeout=30,
+            server_settings={"application_name": f"docutalk_{self._db.schema}_filler", **KEEPALIVE},
+        )
+        try:
+            await connection.add_listener(CHANGES_CHANNEL, lambda *_: self._awake())
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock_key):  # noqa: ASYNC110
+                await asyncio.sleep(POLL_SECONDS)
+            self._forget()
+            while not connection.is_closed():
+                self._wake.clear()
+                if await self.turn():
+                    continue
+                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with its result.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._wake.wait()
+            raise DependencyUnavailable("postgres", "the connection was lost that keeps other fillers away")
+        finally:
+            connection.terminate()
+
+    def _awake(self) -> None:
+        """A change was started, or moved on by somebody: nothing that was known of it holds."""
+        self._forget()
+        self._wake.set()
+
+    async def turn(self) -> bool:
+        """Does one piece of work: a batch, or tidying. Returns whether there may be more to do at once."""
+        async with self._db.read() as session:
+            change = await find_open(session)
+            leftovers = [] if change is not None else await find_leftovers(session)
+        if change is None:
+            for model_id in leftovers:
+                await self._drop(model_id)
+            return False
+        missing = await self._measure(change)
+        if change.state is ChangeState.PAUSED or not missing or self._now() < self._ask_at:
+            return False
+        return await self._fill(change)
+
+    async def _fill(self, change: OpenChange) -> bool:
+        started = self._now()
+        size = round(min(max((change.passages_per_second or 0) * BATCH_SECONDS, BATCH_SIZES[0]), BATCH_SIZES[1]))
+        async with self._db.read() as session:
+            passages = await find_missing(session, change.following, change.cursor, size)
+        if not passages:
+            return await self._end_pass(change)
+        try:
+            model = await self._registry.load(change.following)
+            vectors = await model.embed_passages([passage.text for passage in passages], Lane.BACKGROUND)
+        except Exception as error:
+            await self._wait_for_model(change, error)
+            return False
+        self._rest = 0.0
+        seconds = max(self._now() - started, 1e-3)
+        await self._store(change, passages, vectors, len(passages) / seconds)
+        return True
+
+    async def _store(self, change: OpenChange, passages: Sequence[MissingPassage], vectors: Vectors, latest: float) -> None:
+        before = change.passages_per_second
+        rate = latest if before is None else _NEWEST * latest + (1 - _NEWEST) * before
+        async with self._db.transaction(Cause.new()) as transaction:
+            changes = ModelChanges(transaction)
+            current = await changes.lock(change.change_id)
+            if current is None or current.following != change.following:
+                return  # it ended, or the models have changed places, while the vectors were computed
+            await changes.add_vectors(current, passages, vectors, rate)
+
+    async def _end_pass(self, change: OpenChange) -> bool:
+        """Behind the last passage. Those that came in the meantime, or were left out, lie anywhere before."""
+        self._measure_at = 0.0
+        if change.cursor == FIRST:
+            return False  # what was missing when it was counted is gone, or being deleted
+        async with self._db.transaction(Cause.new()) as transaction:
+            await ModelChanges(transaction).begin_pass(change.change_id)
+        return True
+
+    async def _measure(self, change: OpenChange) -> int:
+        """How many passages lack a vector, as counted not long ago; with it the figures that people see are brought up."""
+        started = self._now()
+        if self._missing is None or started >= self._measure_at:
+            async with self._db.transaction(Cause.new()) as transaction:
+                changes = ModelChanges(transaction)
+                current = await changes.lock(change.change_id)
+                self._missing = 0 if current is None else await changes.measure(current)
+            now = self._now()
+            self._measure_at = now + max(MEASURE_SECONDS, (now - started) / MEASURE_SHARE)
+        return self._missing
+
+    async def _wait_for_model(self, change: OpenChange, error: Exception) -> None:
+        expected = isinstance(error, DocuTalkError)
+        reason = str(error) if expected else f"an unexpected error ({type(error).__name__}); the log of embed says more"
+        log.warning(
+            "vectors could not be computed",
+            model=change.following.name,
+            reason=reason,
+            exc_info=None if expected else error,
+        )
+        self._rest = min(max(self._rest * 2, REST_SECONDS[0]), REST_SECONDS[1])
+        self._ask_at = self._now() + self._rest
+        async with self._db.transaction(Cause.new()) as transaction:
+            await ModelChanges(transaction).tell(change.change_id, reason[:MAX_REASON])
+
+    async def _drop(self, model_id: int) -> None:
+        async def attempt() -> None:
+            async with self._db.transaction(Cause.new()) as transaction:
+                await ModelChanges(transaction).drop_vectors(model_id)
+
+        try:
+            await patiently(attempt)
+        except RequestFailed as error:
+            log.warning("vectors that nobody needs stay for now", model_id=model_id, reason=str(error))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
