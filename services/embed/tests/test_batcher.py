@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from docutalk_common.errors import RequestFailed
 from docutalk_common.process import wait_until
-from docutalk_embed.adapters.batcher import Lane, MicroBatcher
+from docutalk_embed.adapters.batcher import Lane, MicroBatcher, Processor
 from docutalk_embed.adapters.minilm import MiniLM
 
 
@@ -223,3 +223,125 @@ async def test_the_real_model_gives_the_same_vectors_through_the_queue(engine: M
     messages = [sentences[start : start + 20] for start in range(0, 60, 20)]
     through = np.concatenate(await asyncio.gather(*(batcher.embed(message, Lane.BULK) for message in messages)))
     assert (through * engine.embed(sentences)).sum(axis=1).min() >= 0.999
+
+
+class RecordingModel:
+    """Writes down who computes what, in a list that models share; each batch takes `seconds` of the clock."""
+
+    dimension = 1
+    batch = 4
+
+    def __init__(self, name: str, order: list[str], clock: list[float], seconds: float = 1.0) -> None:
+        self.name = name
+        self.seconds = seconds
+        self.gate = threading.Event()
+        self.gate.set()
+        self._order = order
+        self._clock = clock
+
+    def tokenize(self, texts: Sequence[str]) -> Sequence[str]:
+        return texts
+
+    def infer(self, tokens: Sequence[str]) -> npt.NDArray[np.float32]:
+        self._order.append(f"{self.name}:{tokens[0].rstrip('0123456789')}")
+        self._clock[0] += self.seconds
+        assert self.gate.wait(10)
+        return np.zeros((len(tokens), 1), np.float32)
+
+
+class TwoModels:
+    """Two models on one processor. While `held`, nothing is computed after the batch that runs."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        clock = [0.0]
+        processor = Processor(clock=lambda: clock[0])
+        self.engines = [RecordingModel(name, self.order, clock) for name in ("old", "new")]
+        self.old, self.new = (MicroBatcher(engine, processor) for engine in self.engines)
+        self.jobs: list[asyncio.Task[object]] = []
+
+    async def hold(self) -> None:
+        """Until one batch runs, which ends when `release` is called."""
+        self.engines[0].gate.clear()
+        before = len(self.order)
+        self.jobs.append(asyncio.create_task(self.old.embed(["first"], Lane.BULK)))
+
+        async def running() -> bool:
+            return len(self.order) > before
+
+        await wait_until(running, seconds=5, what="a batch runs", every=0.002)
+
+    async def add(self, batcher: MicroBatcher, what: str, lane: Lane, batches: int = 1) -> None:
+        """So many batches wait."""
+        before = batcher.waiting(lane)
+        texts = [f"{what}{number}" for number in range(4 * batches)]
+        self.jobs.append(asyncio.create_task(batcher.embed(texts, lane)))
+        await waiting(batcher, lane, before + len(texts))
+
+    async def release(self) -> list[str]:
+        """What was computed after the batch that ran."""
+        self.engines[0].gate.set()
+        await asyncio.gather(*self.jobs)
+        return self.order[1:]
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[TwoModels]:
+    models = TwoModels()
+    async with models.old.running(), models.new.running():
+        yield models
+        models.engines[0].gate.set()
+
+
+async def test_a_question_to_one_model_goes_before_all_that_waits_for_the_other(two: TwoModels) -> None:
+    await two.hold()
+    await two.add(two.old, "bulk", Lane.BULK, 2)
+    await two.add(two.new, "background", Lane.BACKGROUND, 2)
+    await two.add(two.new, "query", Lane.QUERY)
+    await two.add(two.old, "answer", Lane.INTERACTIVE)
+    assert (await two.release())[:2] == ["new:query", "old:answer"]
+
+
+async def test_models_with_equally_urgent_texts_take_turns(two: TwoModels) -> None:
+    await two.hold()
+    await two.add(two.old, "bulk", Lane.BULK, 3)
+    await two.add(two.new, "bulk", Lane.BULK, 3)
+    assert await two.release() == ["new:bulk", "old:bulk"] * 3
+
+
+async def test_a_change_of_model_gets_an_eighth_of_the_time_of_documents_that_come_without_end(two: TwoModels) -> None:
+    await two.hold()
+    await two.add(two.new, "background", Lane.BACKGROUND, 4)
+    await two.add(two.old, "bulk", Lane.BULK, 26)
+    order = await two.release()
+    assert [place for place, what in enumerate(order) if what == "new:background"] == [0, 9, 18, 27]
+
+
+async def test_the_share_of_a_change_is_time_and_not_batches(two: TwoModels) -> None:
+    two.engines[1].seconds = 3.0
+    await two.hold()
+    await two.add(two.new, "background", Lane.BACKGROUND, 2)
+    await two.add(two.old, "bulk", Lane.BULK, 26)
+    order = await two.release()
+    assert [place for place, what in enumerate(order) if what == "new:background"] == [0, 25]
+
+
+async def test_a_change_alone_computes_all_the_time_and_does_not_pay_for_it_later(two: TwoModels) -> None:
+    await two.hold()
+    await two.add(two.new, "background", Lane.BACKGROUND, 3)
+    assert await two.release() == ["new:background"] * 3
+    await two.hold()
+    await two.add(two.old, "bulk", Lane.BULK, 2)
+    await two.add(two.new, "background", Lane.BACKGROUND, 2)
+    assert (await two.release())[-4:] == ["new:background", "old:bulk", "old:bulk", "new:background"]
+
+
+async def test_one_model_goes_on_when_the_other_is_forgotten(two: TwoModels) -> None:
+    clock = [0.0]
+    processor = Processor(clock=lambda: clock[0])
+    stays, leaves = (MicroBatcher(RecordingModel(name, two.order, clock), processor) for name in ("stays", "leaves"))
+    async with stays.running():
+        async with leaves.running():
+            await leaves.embed(["text"], Lane.BULK)
+        await stays.embed(["text"], Lane.BULK)
+    assert two.order == ["leaves:text", "stays:text"]

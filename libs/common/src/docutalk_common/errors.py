@@ -31,6 +31,9 @@ class DependencyUnavailable(TransientError):
 
     code = "dependency_unavailable"
 
+    told: str | None = None
+    """What a person who asked is told; None names the dependency only, as the reason of a database is for the log."""
+
     def __init__(self, dependency: str, reason: str) -> None:
         super().__init__(f"{dependency} is not available: {reason}")
         self.dependency = dependency

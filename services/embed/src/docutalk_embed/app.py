@@ -56,12 +56,13 @@ def subscribe(broker: MessageBroker, db: Database, registry: ModelRegistry) -> N
 @contextlib.asynccontextmanager
 async def embed(settings: EmbedSettings, runtime: Runtime, engine: Engine | None = None) -> AsyncIterator[None]:
     """The running service: model (loaded here unless one is given), database, broker; stopped in reverse."""
+    threads = settings.embed_threads or available_processors()
     if engine is None:
-        engine = await asyncio.to_thread(
-            MiniLM, threads=settings.embed_threads or available_processors(), precision=settings.embed_precision
-        )
+        built_in: Engine = await asyncio.to_thread(MiniLM, threads=threads, precision=settings.embed_precision)
+    else:
+        built_in = engine
+    batcher = MicroBatcher(built_in)
     db = open_database(settings)
-    batcher = MicroBatcher(engine)
     broker = MessageBroker(settings, service="embed", db=db, on_fatal=runtime.fail)
     registry = ModelRegistry(batcher)
     subscribe(broker, db, registry)

@@ -188,7 +188,8 @@ class Answerer:
             return b'{"ok":' + answer.model_dump_json().encode() + b"}", "ok"
         except DependencyUnavailable as error:
             log.warning("a request could not be answered", subject=self.request.subject, reason=str(error))
-            return _error("unavailable", f"{error.dependency} is not available; try again in a moment"), "unavailable"
+            told = error.told or f"{error.dependency} is not available; try again in a moment"
+            return _error("unavailable", told), "unavailable"
         except DocuTalkError as error:
             return _error(error.code, str(error)), error.code
         except Exception:

@@ -1,15 +1,19 @@
-"""One queue in front of the model: texts of many messages share batches, and questions never wait behind documents."""
+"""One queue in front of each model: texts of many messages share batches, and questions never wait behind documents.
+
+All models of a process compute on the same processor, so they take turns, batch by batch: see `Processor`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import bisect
 import contextlib
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +23,16 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """A model. `tokenize` may be called from many threads, `infer` from one at a time."""
+    """A model. `tokenize` may be called from many threads, `infer` from one at a time; what the one gives the other takes.
+    The lengths of what `tokenize` gives say which texts make an even batch."""
 
     name: str
     dimension: int
     batch: int
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]: ...
+    def tokenize(self, texts: Sequence[str]) -> Sequence[Sized]: ...
 
-    def infer(self, tokens: Sequence[Sequence[int]]) -> Vectors: ...
+    def infer(self, tokens: Sequence[Any]) -> Vectors: ...
 
 
 class Lane(IntEnum):
@@ -41,12 +46,18 @@ class Lane(IntEnum):
     """Chunks of a workspace that has nothing else on its way. Callers wait for room when the queue is full."""
     BULK = 3
     """Chunks of documents. Callers wait for room when the queue is full."""
+    BACKGROUND = 4
+    """Chunks that another model has found already, for a change of model. Callers wait for room when the queue is full."""
 
 
-_PATIENT = (Lane.EXPRESS, Lane.BULK)
+_DOCUMENTS = (Lane.EXPRESS, Lane.BULK)
+_PATIENT = (*_DOCUMENTS, Lane.BACKGROUND)
 """Messages wait here, and on the server, instead of being turned away."""
 _EXPRESS_RUN = 3
 """So many batches may pass the bulk in a row: many workspaces with a little each must not stop one that has much."""
+BACKGROUND_SHARE = 1 / 8
+"""A change of model gets so much of the time that documents take while they come without end, so that it ends too. It is
+time and not batches: a batch of the new model may take ten times as long as one of the old."""
 
 
 class _Job:
@@ -73,7 +84,7 @@ class _Item:
 
     __slots__ = ("job", "row", "taken", "tokens")
 
-    def __init__(self, job: _Job, row: int, tokens: list[int]) -> None:
+    def __init__(self, job: _Job, row: int, tokens: Sized) -> None:
         self.job = job
         self.row = row
         self.tokens = tokens
@@ -127,40 +138,38 @@ class _Queue:
 
 
 class MicroBatcher:
-    """Hands batches of the model's size to one thread, most urgent lane first."""
+    """Keeps the texts of one model, lane by lane, until the processor takes them in batches of the model's size."""
 
-    def __init__(self, engine: Engine, *, bulk_limit: int = 512, urgent_limit: int = 1024) -> None:
-        """`bulk_limit`: texts that may wait in the bulk and in the express lane before callers do; `urgent_limit`: texts in
-        each of the other lanes before callers are turned away."""
+    def __init__(
+        self, engine: Engine, processor: Processor | None = None, *, bulk_limit: int = 512, urgent_limit: int = 1024
+    ) -> None:
+        """`processor`: shared with the other models of the process; None is one of its own. `bulk_limit`: texts that may wait
+        in each of the patient lanes before callers do; `urgent_limit`: texts in each of the other lanes before callers are
+        turned away."""
         self.engine = engine
+        self._processor = processor or Processor()
         self._bulk_limit = bulk_limit
         self._urgent_limit = urgent_limit
         self._queues = {lane: _Queue() for lane in Lane}
-        self._expressed = 0
         self._room = asyncio.Condition()
-        self._work = asyncio.Event()
-        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._tokenization = ThreadPoolExecutor(2, thread_name_prefix="tokenization")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serves the queue inside of the block. Jobs that are left at its end are cancelled."""
-        serving = asyncio.create_task(self._serve(), name="embedding")
         try:
-            yield
+            async with self._processor.serving(self):
+                yield
         finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
             for queue in self._queues.values():
                 for item in queue.take(len(queue)):
                     item.job.done.cancel()
-            self._inference.shutdown()
             self._tokenization.shutdown()
 
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
-        """Unit vectors [n, dimension] of n texts, in their order. The model's error, if it raises one.
+        """Vectors [n, dimension] of n texts, in their order. The model's error, if it raises one.
 
-        Raises `RequestFailed` (`unavailable`) when an urgent lane is full; in the lanes of documents it waits.
+        Raises `RequestFailed` (`unavailable`) when an urgent lane is full; in the patient lanes it waits.
         """
         if not texts:
             return np.empty((0, self.engine.dimension), np.float32)
@@ -177,7 +186,7 @@ class MicroBatcher:
             raise RequestFailed("unavailable", "too many texts are waiting to be embedded; try again in a moment")
         else:
             queue.add(items)
-        self._work.set()
+        self._processor.wake()
         await job.done
         return job.vectors
 
@@ -185,38 +194,101 @@ class MicroBatcher:
         """How many texts wait in a lane."""
         return len(self._queues[lane])
 
-    async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = self._next()
-            if not batch:
-                self._work.clear()
-                await self._work.wait()
-                continue
-            try:
-                vectors = await loop.run_in_executor(self._inference, self.engine.infer, [item.tokens for item in batch])
-            except asyncio.CancelledError:
-                for item in batch:
-                    item.job.done.cancel()
-                raise
-            except Exception as error:
-                for item in batch:
-                    item.job.fail(error)
-            else:
-                for item, vector in zip(batch, vectors, strict=True):
-                    item.job.store(item.row, vector)
-            async with self._room:
-                self._room.notify_all()
+    def take(self, lane: Lane) -> list[_Item]:
+        """The next batch of a lane; empty when nothing waits there. For the processor."""
+        return self._queues[lane].take(self.engine.batch)
 
-    def _next(self) -> list[_Item]:
+    async def compute(self, batch: list[_Item], thread: ThreadPoolExecutor) -> None:
+        """Gives the items of a batch their vectors, or the model's error. For the processor."""
+        loop = asyncio.get_running_loop()
+        try:
+            vectors = await loop.run_in_executor(thread, self.engine.infer, [item.tokens for item in batch])
+        except asyncio.CancelledError:
+            for item in batch:
+                item.job.done.cancel()
+            raise
+        except Exception as error:
+            for item in batch:
+                item.job.fail(error)
+        else:
+            for item, vector in zip(batch, vectors, strict=True):
+                item.job.store(item.row, vector)
+        async with self._room:
+            self._room.notify_all()
+
+
+class Processor:
+    """Runs one batch at a time, of whichever model has the most urgent text at that moment.
+
+    Two models that compute at once would share the processor's cores, and a search would wait for both. So a search waits
+    for one running batch at most, whoever's that is. Models with texts in the same lane take turns.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock`: seconds."""
+        self._clock = clock
+        self._models: list[MicroBatcher] = []
+        self._serving: asyncio.Task[None] | None = None
+        self._work = asyncio.Event()
+        self._expressed = 0
+        self._owed = 0.0
+
+    @contextlib.asynccontextmanager
+    async def serving(self, model: MicroBatcher) -> AsyncIterator[None]:
+        """Serves a model's queue inside of the block."""
+        self._models.append(model)
+        if self._serving is None:
+            self._serving = asyncio.create_task(self._serve(), name="embedding")
+        try:
+            yield
+        finally:
+            self._models.remove(model)
+            if not self._models:
+                serving, self._serving = self._serving, None
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There is work."""
+        self._work.set()
+
+    async def _serve(self) -> None:
+        with ThreadPoolExecutor(1, thread_name_prefix="inference") as thread:
+            while True:
+                self._work.clear()
+                while (chosen := self._next()) is not None:
+                    model, lane, batch = chosen
+                    contested = any(self._waits(other) for other in _DOCUMENTS)
+                    started = self._clock()
+                    await model.compute(batch, thread)
+                    self._account(lane, self._clock() - started, contested)
+                await self._work.wait()
+
+    def _next(self) -> tuple[MicroBatcher, Lane, list[_Item]] | None:
         for lane in self._order():
-            if batch := self._queues[lane].take(self.engine.batch):
-                if lane in _PATIENT:
-                    self._expressed = self._expressed + 1 if lane is Lane.EXPRESS else 0
-                return batch
-        return []
+            for model in self._models:
+                if batch := model.take(lane):
+                    # It goes last next time.
+                    self._models.remove(model)
+                    self._models.append(model)
+                    return model, lane, batch
+        return None
 
     def _order(self) -> tuple[Lane, ...]:
-        if self._expressed < _EXPRESS_RUN:
-            return tuple(Lane)
-        return (Lane.QUERY, Lane.INTERACTIVE, Lane.BULK, Lane.EXPRESS)
+        documents = _DOCUMENTS if self._expressed < _EXPRESS_RUN else _DOCUMENTS[::-1]
+        patient = (Lane.BACKGROUND, *documents) if self._owed > 0 else (*documents, Lane.BACKGROUND)
+        return (Lane.QUERY, Lane.INTERACTIVE, *patient)
+
+    def _account(self, lane: Lane, seconds: float, contested: bool) -> None:
+        """Notes who was served; `contested`: documents waited meanwhile."""
+        if lane in _DOCUMENTS:
+            self._expressed = self._expressed + 1 if lane is Lane.EXPRESS else 0
+            self._owed += seconds * BACKGROUND_SHARE
+            if not self._waits(Lane.BACKGROUND):
+                # Only what waits is owed time: a change that begins later has no claim to the hours before it.
+                self._owed = min(self._owed, 0.0)
+        elif lane is Lane.BACKGROUND and contested:
+            self._owed -= seconds
+
+    def _waits(self, lane: Lane) -> bool:
+        return any(model.waiting(lane) for model in self._models)

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from docutalk_common.contracts.embed import Distance, ModelProvider
-from docutalk_common.errors import RequestFailed
+from docutalk_common.errors import DependencyUnavailable, DocuTalkError, RequestFailed
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,6 +21,8 @@ from docutalk_embed.adapters.batcher import Lane, MicroBatcher
 Vectors = npt.NDArray[np.float32]
 
 BUILT_IN_ID = 1
+MODEL_DEPENDENCY = "model"
+"""What consumers wait for while the serving model cannot be asked."""
 
 _COLUMNS = "m.id, m.name, m.provider, m.provider_model, m.dimension, m.distance, m.query_prefix, m.passage_prefix, m.max_tokens"
 
@@ -45,42 +47,72 @@ class ModelRecord:
         return f"embeddings_{self.id:d}"
 
 
+class ModelUnavailable(DependencyUnavailable, RequestFailed):
+    """A model cannot be asked now. Work waits for it (it is a dependency), askers are told `unavailable` with the reason: a
+    sentence that names the model and says what to do."""
+
+    code = "unavailable"
+
+    def __init__(self, reason: str) -> None:
+        DocuTalkError.__init__(self, reason)
+        self.dependency = MODEL_DEPENDENCY
+        self.told = reason
+
+
 class Embedder(Protocol):
     """Whatever turns texts into vectors; it knows nothing of prefixes."""
 
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
-        """Vectors [n, dimension] of n texts, in their order. Raises `RequestFailed` (`unavailable`), `DependencyUnavailable`."""
+        """Vectors [n, dimension] of n texts, in their order. Raises `ModelUnavailable`; `RequestFailed` (`unavailable`) when too
+        many urgent texts wait."""
         ...
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that can be asked. Vectors are unit vectors when its distance is the cosine, as the provider gives them else."""
+    """A model that can be asked. Vectors are unit vectors when its distance is the cosine, as the provider gives them else.
+
+    Both methods raise `ModelUnavailable` also when the provider answers with something else than such vectors.
+    """
 
     record: ModelRecord
     embedder: Embedder
 
     async def embed_query(self, query: str) -> Vectors:
         """The vector [dimension] of a query, ahead of everything else."""
-        vectors = _compared(self.record, await self.embedder.embed([self.record.query_prefix + query], Lane.QUERY))
+        vectors = await self._embed([self.record.query_prefix + query], Lane.QUERY)
         vector: Vectors = vectors[0]
         return vector
 
     async def embed_passages(self, texts: Sequence[str], lane: Lane) -> Vectors:
         """Vectors [n, dimension] of n passages."""
-        return _compared(self.record, await self.embedder.embed([self.record.passage_prefix + text for text in texts], lane))
+        return await self._embed([self.record.passage_prefix + text for text in texts], lane)
+
+    async def _embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
+        vectors = np.asarray(await self.embedder.embed(texts, lane), np.float32)
+        if fault := _fault(vectors, len(texts), self.record.dimension):
+            raise ModelUnavailable(
+                f"The model {self.record.name} answered with {fault}. Check that its provider runs this model."
+            )
+        if self.record.distance is Distance.DOT:
+            return vectors
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
-def _compared(record: ModelRecord, vectors: Vectors) -> Vectors:
-    if record.distance is Distance.DOT:
-        return vectors
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
+def _fault(vectors: Vectors, count: int, dimension: int) -> str | None:
+    """What is wrong with the vectors of so many texts; None when they are as they should be."""
+    if vectors.ndim != 2 or len(vectors) != count:
+        return f"{len(vectors)} vectors for {count} texts"
+    if count and vectors.shape[1] != dimension:
+        return f"vectors of {vectors.shape[1]:,} numbers; it is registered with {dimension:,}"
+    if not np.isfinite(vectors).all():
+        return "vectors that are no numbers (NaN or infinite)"
+    return None
 
 
 Opener = Callable[[ModelRecord], AbstractAsyncContextManager[Embedder]]
-"""Makes what computes a model's vectors, for as long as the block lasts. Raises `RequestFailed` (`unavailable`) with what is
-missing."""
+"""Makes what computes a model's vectors, for as long as the block lasts. Raises `ModelUnavailable` with what is missing."""
 
 
 class ModelRegistry:
@@ -94,7 +126,7 @@ class ModelRegistry:
         self._loading = asyncio.Lock()
 
     async def load(self, record: ModelRecord) -> Model:
-        """The model behind a row. Raises `RequestFailed` (`unavailable`) with what is missing when it cannot be loaded here."""
+        """The model behind a row. Raises `ModelUnavailable` with what is missing when it cannot be loaded here."""
         if record.provider is ModelProvider.BUILT_IN:
             return Model(record, self.built_in)
         if found := self._loaded.get(record):
@@ -104,7 +136,7 @@ class ModelRegistry:
                 return found[0]
             opener = self._openers.get(record.provider)
             if opener is None:
-                raise RequestFailed("unavailable", f"the model {record.name} cannot be loaded here")
+                raise ModelUnavailable(f"The model {record.name} needs the provider {record.provider}, which is not set up here.")
             async with contextlib.AsyncExitStack() as stack:
                 model = Model(record, await stack.enter_async_context(opener(record)))
                 self._loaded[record] = model, stack.pop_all()
@@ -125,6 +157,13 @@ async def find_serving(session: AsyncSession) -> ModelRecord:
     """The model that searches use, as this transaction sees it."""
     row = (await session.execute(text(f"SELECT {_COLUMNS} FROM serving JOIN models m ON m.id = serving.model_id"))).one()  # noqa: S608
     return _record(row)
+
+
+async def find_model(session: AsyncSession, name: str) -> ModelRecord | None:
+    """The model of that name; None when none is registered."""
+    found = await session.execute(text(f"SELECT {_COLUMNS} FROM models m WHERE m.name = :name"), {"name": name})  # noqa: S608
+    row = found.first()
+    return None if row is None else _record(row)
 
 
 async def find_following(session: AsyncSession) -> ModelRecord | None:
