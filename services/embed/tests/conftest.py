@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
@@ -14,6 +15,7 @@ from docutalk_common.contracts.ingest import Chunk, DocumentCancelled, DocumentD
 from docutalk_common.db import Cause, Database, outbox
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.process import Runtime
+from docutalk_common.provisioning import provision_postgres
 from docutalk_embed.adapters.batcher import MicroBatcher
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.adapters.model_registry import ModelRegistry
@@ -61,6 +63,19 @@ def settings(stack: TestStack) -> EmbedSettings:
 async def database(settings: EmbedSettings) -> AsyncIterator[Database]:
     """The schema, as the app role."""
     db = open_database(settings)
+    yield db
+    await db.close()
+
+
+@pytest.fixture(scope="session")
+async def own_database(stack: TestStack) -> AsyncIterator[Database]:
+    """The same of an installation of its own on the same servers, for what concerns an installation as a whole."""
+    own = replace(stack, database="docutalk_changing")
+    backend = stack.backend
+    await provision_postgres(backend.servers.superuser_dsn, backend.secrets.postgres, database=own.database)
+    environment = own.service_environment("embed")
+    names = {name.removeprefix("DOCUTALK_").lower(): value for name, value in environment.items()}
+    db = open_database(EmbedSettings.model_validate(names))
     yield db
     await db.close()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 from docutalk_common import telemetry
 from docutalk_common.contracts.embed import ChunksIndexed, DocumentIndexed
@@ -31,11 +30,18 @@ class _VectorsMissing(Exception):
         self.model = model
 
 
-async def index_chunks(work: IndexChunks, delivery: Delivery, registry: ModelRegistry, lane: Lane = Lane.BULK) -> None:
+async def index_chunks(
+    work: IndexChunks,
+    delivery: Delivery,
+    registry: ModelRegistry,
+    lane: Lane = Lane.BULK,
+    *,
+    patience: float = PATIENCE_SECONDS,
+) -> None:
     """Leaves the same chunks however often and in whatever order the batches come. Raises `UnstorableText`.
 
     While the model is being changed the vectors of both are stored. Only those of the serving one are indispensable: what is
-    missing of the other is filled in later.
+    missing of the other, because it did not come within `patience` seconds after them, is filled in later.
     """
     for chunk in work.chunks:
         if not is_storable(chunk.text):
@@ -51,8 +57,12 @@ async def index_chunks(work: IndexChunks, delivery: Delivery, registry: ModelReg
         serving, companion = await find_serving(session), await find_companion(session)
     vectors: dict[int, Vectors] = {}
     if not is_stored:
-        async with _followed(companion, texts, registry, lane, vectors):
+        beside = None if companion is None else asyncio.create_task(_embed(companion, texts, registry, lane), name="companion")
+        try:
             vectors[serving.id] = await _embed(serving, texts, registry, lane)
+        finally:
+            if companion is not None and beside is not None:
+                vectors |= await _in_time(companion, beside, patience if serving.id in vectors else 0.0)
     while True:
         try:
             async with delivery.transaction() as transaction:
@@ -67,25 +77,17 @@ async def _embed(model: ModelRecord, texts: list[str], registry: ModelRegistry, 
     return await (await registry.load(model)).embed_passages(texts, lane)
 
 
-@contextlib.asynccontextmanager
-async def _followed(
-    model: ModelRecord | None, texts: list[str], registry: ModelRegistry, lane: Lane, vectors: dict[int, Vectors]
-) -> AsyncIterator[None]:
-    """Computes the vectors of the model that follows beside what the block does, and adds them if they come in time."""
-    if model is None:
-        yield
-        return
-    following = asyncio.create_task(_embed(model, texts, registry, lane))
+async def _in_time(model: ModelRecord, computing: asyncio.Task[Vectors], patience: float) -> dict[int, Vectors]:
+    """The vectors of a model that nothing depends on, by its id; empty when they fail or are late."""
     try:
-        yield
-        await asyncio.wait({following}, timeout=PATIENCE_SECONDS)
+        await asyncio.wait({computing}, timeout=patience)
     finally:
-        following.cancel()
-        [outcome] = await asyncio.gather(following, return_exceptions=True)
+        computing.cancel()
+    [outcome] = await asyncio.gather(computing, return_exceptions=True)
     if isinstance(outcome, BaseException):
         log.warning("passages are stored without vectors of the model that follows", model=model.name, reason=repr(outcome))
-    else:
-        vectors[model.id] = outcome
+        return {}
+    return {model.id: outcome}
 
 
 async def _store(transaction: Transaction, work: IndexChunks, delivery: Delivery, vectors: Mapping[int, Vectors]) -> None:
