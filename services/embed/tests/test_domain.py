@@ -15,11 +15,11 @@ from docutalk_embed.domain import (
     Lexeme,
     any_of,
     clean_query,
-    fuse,
     highlights,
     inverse_document_frequency,
     keyword_query,
 )
+from docutalk_embed.domain.ranking import fuse
 from hypothesis import given
 from hypothesis import strategies as st
 

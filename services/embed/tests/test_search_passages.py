@@ -9,16 +9,23 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from docutalk_common.contracts.embed import SearchFilters, SearchMode
+from docutalk_common.contracts.embed import PassagesFound, SearchFilters, SearchMode, SearchPassages
 from docutalk_embed.adapters.batcher import Lane
 from docutalk_embed.adapters.passage_repository import PassageRepository
 from docutalk_embed.domain import MAX_QUERY_CHARACTERS, InvalidQuery, any_of, keyword_query
+from docutalk_embed.use_cases.search_passages import search_passages
 
 from .conftest import Indexed
 
 PUMPS = "The committee decided to replace the pumps before winter."
 REVENUE = "Net revenue rose by twelve percent to 3.1 billion dollars."
 GARDEN = "Roses should be cut back in early spring."
+
+
+async def search(indexed: Indexed, query: str, **fields: object) -> PassagesFound:
+    """A search with whatever else may be asked for."""
+    request = SearchPassages.model_validate({"workspace_id": indexed.workspace_id, "query": query, **fields})
+    return await search_passages(request, indexed.db, indexed.registry)
 
 
 async def test_the_best_passage_comes_first_with_its_place(indexed: Indexed) -> None:
@@ -49,7 +56,7 @@ async def test_filters_narrow_both_lists(indexed: Indexed) -> None:
 
     async def found(mode: SearchMode, **filters: list[object]) -> set[object]:
         chosen = SearchFilters.model_validate(filters)
-        return {p.document_id for p in (await indexed.search("pumps", mode=mode, filters=chosen)).passages}
+        return {p.document_id for p in (await search(indexed, "pumps", mode=mode, filters=chosen, merge=False)).passages}
 
     for mode in SearchMode:
         assert await found(mode) == {report, notes}
@@ -75,7 +82,8 @@ async def test_scores_say_which_lists_a_passage_was_in(indexed: Indexed) -> None
 
 async def test_a_natural_question_finds_by_any_of_its_words_and_rare_words_count_more(indexed: Indexed) -> None:
     await indexed.add(["The report says so."] * 3 + ["The report mentions Zwickau."])
-    passages = (await indexed.search("What does the report say about Zwickau, please?", mode=SearchMode.KEYWORD)).passages
+    query = "What does the report say about Zwickau, please?"
+    passages = (await search(indexed, query, mode=SearchMode.KEYWORD, merge=False)).passages
     assert passages[0].text == "The report mentions Zwickau."
     assert len(passages) == 4
 
@@ -171,8 +179,8 @@ async def test_the_index_finds_what_exact_search_finds_within_a_small_workspace(
             literal = str(vector.tolist())
             async with indexed.db.read() as session:
                 passages = PassageRepository(session, indexed.workspace_id, SearchFilters())
-                exact = await passages.nearest(literal, exact=True, limit=limit)
-                by_index = await passages.nearest(literal, exact=False, limit=limit)
+                exact = await passages.nearest("embeddings_1", literal, exact=True, limit=limit)
+                by_index = await passages.nearest("embeddings_1", literal, exact=False, limit=limit)
             assert len(by_index) == limit
             assert len(set(by_index) & set(exact)) >= 0.9 * limit
             hits += len(set(by_index) & set(exact))

@@ -124,6 +124,8 @@ class ModelRegistry:
         self._openers = openers or {}
         self._loaded: dict[ModelRecord, tuple[Model, contextlib.AsyncExitStack]] = {}
         self._loading = asyncio.Lock()
+        self.last_serving: ModelRecord | None = None
+        """The model with which searches embed their queries: each of them checks whether it still serves."""
 
     async def load(self, record: ModelRecord) -> Model:
         """The model behind a row. Raises `ModelUnavailable` with what is missing when it cannot be loaded here."""

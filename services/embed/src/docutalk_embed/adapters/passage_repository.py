@@ -1,6 +1,6 @@
 """Every query of a search. It finds live versions only: those of which every chunk is stored."""
 
-# ruff: noqa: S608 - what is put into the statements are constants of this module; values are parameters.
+# ruff: noqa: S608 - what is put into the statements are constants of this module and names of tables; values are parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ from docutalk_common.contracts.embed import SearchFilters
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_embed.domain import HIGHLIGHT_START, HIGHLIGHT_STOP, LIST_SIZE, KeywordQuery, Lexeme
+from docutalk_embed.adapters.filter_conditions import document_conditions
+from docutalk_embed.domain import HIGHLIGHT_START, HIGHLIGHT_STOP, KeywordQuery, Lexeme
+from docutalk_embed.domain.grouping import Piece
+from docutalk_embed.domain.ranking import LIST_SIZE
 
 # As subqueries, because a bare cast of a parameter is parsed again for every row: 29 ms instead of 2 for 1,400 rows.
 _VECTOR = "(SELECT CAST(CAST(:vector AS text) AS halfvec))"
@@ -32,48 +35,42 @@ _HEADLINE = f"HighlightAll=true, StartSel={HIGHLIGHT_START}, StopSel={HIGHLIGHT_
 
 
 @dataclass(frozen=True)
-class StoredPassage:
-    """A chunk as a search shows it; `marked` is its text with the query's words marked."""
+class Scope:
+    """What a search finds: the serving model's id, the workspace's live chunks and its weight of meaning (None: default)."""
 
-    chunk_id: UUID
-    document_id: UUID
-    version: int
-    filename: str
-    page: int
-    start: int
-    end: int
-    text: str
-    marked: str | None
+    serving_id: int
+    total: int
+    semantic_weight: float | None
 
 
 class PassageRepository:
     """Searches one workspace, inside of a read-only transaction that the caller owns."""
 
-    def __init__(self, session: AsyncSession, workspace_id: UUID, filters: SearchFilters, *, model_id: int = 1) -> None:
+    def __init__(self, session: AsyncSession, workspace_id: UUID, filters: SearchFilters) -> None:
         self._session = session
-        self._model_id = model_id
-        self._parameters: dict[str, Any] = {"workspace_id": workspace_id}
-        self._documents = "d.workspace_id = :workspace_id AND d.live_version IS NOT NULL"
-        if filters.document_ids:
-            self._documents += " AND d.document_id = ANY(CAST(:document_ids AS uuid[]))"
-            self._parameters["document_ids"] = list(filters.document_ids)
-        if filters.content_types:
-            self._documents += " AND d.content_type = ANY(CAST(:content_types AS text[]))"
-            self._parameters["content_types"] = list(filters.content_types)
-        self._narrowed = bool(filters.document_ids or filters.content_types)
+        self._documents, parameters = document_conditions(filters)
+        self._parameters: dict[str, Any] = {"workspace_id": workspace_id, **parameters}
+        self._narrowed = bool(parameters)
 
-    async def count(self) -> tuple[int, int]:
-        """Chunks in the whole workspace, and those that the filters leave."""
+    async def scope(self) -> Scope:
+        """As this transaction sees it."""
         found = await self._session.execute(
-            text("SELECT chunk_count FROM workspaces WHERE workspace_id = :workspace_id"), self._parameters
+            text(
+                "SELECT s.model_id, coalesce(w.chunk_count, 0), w.semantic_weight"
+                " FROM serving s LEFT JOIN workspaces w ON w.workspace_id = :workspace_id"
+            ),
+            self._parameters,
         )
-        total = int(found.scalar() or 0)
+        return Scope(*found.one())
+
+    async def reach(self, total: int) -> int:
+        """How many of the workspace's `total` chunks the filters leave."""
         if not self._narrowed or not total:
-            return total, total
+            return total
         left = await self._session.execute(
             text(f"SELECT coalesce(sum(d.live_chunk_count), 0) FROM documents d WHERE {self._documents}"), self._parameters
         )
-        return total, int(left.scalar_one())
+        return int(left.scalar_one())
 
     async def lexemes(self, query: str) -> list[Lexeme]:
         """The words of a query as the index has them, with how many chunks of the workspace hold them."""
@@ -87,20 +84,21 @@ class PassageRepository:
         )
         return [Lexeme(*row) for row in found]
 
-    async def nearest(self, vector: str, *, exact: bool, limit: int = LIST_SIZE) -> dict[UUID, float]:
-        """Cosine by chunk, best first. `exact` compares with every vector that the filters leave, else by the HNSW index."""
+    async def nearest(self, table: str, vector: str, *, exact: bool, limit: int = LIST_SIZE) -> dict[UUID, float]:
+        """Inner product, which is the cosine for unit vectors, by chunk, best first. `exact` compares with every vector that
+        the filters leave, else by the HNSW index."""
         if exact:
             # Sorting by anything but the bare distance keeps the planner away from the index.
             statement = (
                 f"SELECT e.chunk_id, -({_DISTANCE}) AS score FROM documents d"
-                f" JOIN embeddings_{self._model_id} e ON e.document_id = d.document_id AND e.version = d.live_version"
+                f" JOIN {table} e ON e.document_id = d.document_id AND e.version = d.live_version"
                 f" WHERE {self._documents} AND e.workspace_id = :workspace_id"
                 " ORDER BY score DESC, e.chunk_id LIMIT :limit"
             )
         else:
             await self._session.execute(text(_USE_INDEX))
             statement = (
-                f"SELECT e.chunk_id, -({_DISTANCE}) AS score FROM embeddings_{self._model_id} e"
+                f"SELECT e.chunk_id, -({_DISTANCE}) AS score FROM {table} e"
                 " JOIN documents d ON d.document_id = e.document_id AND d.live_version = e.version"
                 f" WHERE {self._documents} AND e.workspace_id = :workspace_id"
                 f" ORDER BY {_DISTANCE} LIMIT :limit"
@@ -126,21 +124,25 @@ class PassageRepository:
         )
         return {chunk_id: float(score) for chunk_id, score in found}
 
-    async def passages(self, chunk_ids: Sequence[UUID], highlighted: str | None) -> dict[UUID, StoredPassage]:
-        """The passages of these chunks; `highlighted` is the tsquery whose words are marked."""
-        marked = f"ts_headline('english', translate(c.text, :marks, ''), {_HIGHLIGHTED}, :options)" if highlighted else "NULL"
+    async def pieces(self, chunk_ids: Sequence[UUID]) -> dict[UUID, Piece]:
+        """Those of the chunks that are still live."""
         found = await self._session.execute(
             text(
-                "SELECT c.chunk_id, c.document_id, c.version, d.filename, c.page, c.start_offset, c.end_offset, c.text,"
-                f" {marked} FROM chunks c JOIN documents d ON d.document_id = c.document_id"
+                "SELECT c.chunk_id, c.document_id, c.version, d.filename, c.ordinal, c.page, c.start_offset, c.end_offset,"
+                " c.text, c.gap FROM chunks c JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
                 " WHERE c.chunk_id = ANY(CAST(:chunk_ids AS uuid[])) AND c.workspace_id = :workspace_id"
             ),
-            self._parameters
-            | {
-                "chunk_ids": list(chunk_ids),
-                "highlighted": highlighted,
-                "options": _HEADLINE,
-                "marks": HIGHLIGHT_START + HIGHLIGHT_STOP,
-            },
+            {"workspace_id": self._parameters["workspace_id"], "chunk_ids": list(chunk_ids)},
         )
-        return {row[0]: StoredPassage(*row) for row in found}
+        return {row[0]: Piece(*row) for row in found}
+
+    async def marked(self, texts: Sequence[str], highlighted: str) -> list[str]:
+        """The texts with the words of the tsquery `highlighted` marked."""
+        found = await self._session.execute(
+            text(
+                f"SELECT ts_headline('english', translate(t.text, :marks, ''), {_HIGHLIGHTED}, :options)"
+                " FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (text, place) ORDER BY t.place"
+            ),
+            {"texts": list(texts), "highlighted": highlighted, "options": _HEADLINE, "marks": HIGHLIGHT_START + HIGHLIGHT_STOP},
+        )
+        return list(found.scalars())

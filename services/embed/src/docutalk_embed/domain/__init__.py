@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from docutalk_common.contracts.embed import Highlight
 from docutalk_common.errors import PermanentError, RequestFailed
 
-LIST_SIZE = 100
-"""How many passages each of the two lists gives to the fusion."""
-SEMANTIC_WEIGHT = 0.55
 MAX_LIMIT = 100
 MAX_QUERY_CHARACTERS = 10_000
 MAX_QUERY_LEXEMES = 64
@@ -122,33 +118,6 @@ def _rarest(known: Sequence[Lexeme], share: float) -> list[str]:
 def any_of(lexemes: Sequence[str]) -> str:
     """A tsquery that matches any of the lexemes, quoted."""
     return " | ".join("'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'" for lexeme in lexemes)
-
-
-def fuse(
-    semantic: Mapping[UUID, float], keyword: Mapping[UUID, float], *, semantic_weight: float = SEMANTIC_WEIGHT
-) -> dict[UUID, float]:
-    """The convex combination of both scores, each scaled to 0…1 over the union of the lists (Bruch et al. 2023).
-
-    What is missing from a list scores 0 there. With one list empty the other counts alone.
-    """
-    if not keyword:
-        return _scaled(semantic)
-    if not semantic:
-        return _scaled(keyword)
-    by_meaning, by_words = _scaled(semantic), _scaled(keyword)
-    return {
-        chunk: semantic_weight * by_meaning.get(chunk, 0.0) + (1 - semantic_weight) * by_words.get(chunk, 0.0)
-        for chunk in by_meaning.keys() | by_words.keys()
-    }
-
-
-def _scaled(scores: Mapping[UUID, float]) -> dict[UUID, float]:
-    if not scores:
-        return {}
-    low, high = min(scores.values()), max(scores.values())
-    if high == low:
-        return dict.fromkeys(scores, 1.0)
-    return {chunk: (score - low) / (high - low) for chunk, score in scores.items()}
 
 
 def highlights(text: str, marked: str) -> list[Highlight]:

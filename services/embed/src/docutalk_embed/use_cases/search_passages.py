@@ -3,66 +3,169 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from uuid import UUID
 
-from docutalk_common.contracts.embed import Passage, PassageScores, PassagesFound, SearchMode, SearchPassages
+import asyncpg
+from docutalk_common.contracts.embed import Passage, PassagePlace, PassageScores, PassagesFound, SearchMode, SearchPassages
 from docutalk_common.db import Database
+from docutalk_common.errors import RequestFailed
+from docutalk_common.telemetry import get_logger
+from sqlalchemy.exc import ProgrammingError
 
-from docutalk_embed.adapters.batcher import Lane
-from docutalk_embed.adapters.model_registry import ModelRegistry
-from docutalk_embed.adapters.passage_repository import PassageRepository, StoredPassage
-from docutalk_embed.domain import EXACT_SCAN_CHUNKS, MAX_LIMIT, InvalidQuery, any_of, clean_query, fuse, highlights, keyword_query
+from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, ModelUnavailable, find_serving
+from docutalk_embed.adapters.passage_repository import PassageRepository
+from docutalk_embed.domain import MAX_LIMIT, InvalidQuery, clean_query, highlights
+from docutalk_embed.domain.cursor import read_cursor, write_cursor
+from docutalk_embed.domain.grouping import Group, Piece, group, joined_text, ungrouped
+from docutalk_embed.domain.ranking import Ranked
+from docutalk_embed.use_cases.rank_passages import highlighted_words, query_vector, rank_passages
+
+log = get_logger(__name__)
+
+TRIES = 4
+"""The model may be changed while the query is embedded; that it is changed again and again is not what happens."""
 
 
 async def search_passages(request: SearchPassages, db: Database, registry: ModelRegistry) -> PassagesFound:
-    """Best first, from live versions only. Raises `InvalidQuery`, and `DependencyUnavailable` while PostgreSQL is away."""
+    """Best first, from live versions only. Raises `InvalidQuery`, `ModelUnavailable` when meaning alone is asked for and the
+    model is away, and `DependencyUnavailable` while PostgreSQL is.
+
+    A hybrid search without its model goes by the words, and `model` is empty.
+    """
     started = time.perf_counter()
-    query = clean_query(request.query)
-    if not 1 <= request.limit <= MAX_LIMIT:
-        raise InvalidQuery(f"the limit is {request.limit}; it may be 1 to {MAX_LIMIT}")
-    by_meaning = request.mode is not SearchMode.KEYWORD
-    vector = await _vector(query, registry) if by_meaning else None
+    asked = request.model_copy(update={"query": clean_query(request.query)})
+    if not 1 <= asked.limit <= MAX_LIMIT:
+        raise InvalidQuery(f"the limit is {asked.limit}; it may be 1 to {MAX_LIMIT}")
+    if asked.after is None:
+        page = await _first_page(asked, db, registry)
+    else:
+        page = await _later_page(asked, asked.after, db)
+    return page.model_copy(update={"took_ms": (time.perf_counter() - started) * 1000})
+
+
+async def _first_page(asked: SearchPassages, db: Database, registry: ModelRegistry) -> PassagesFound:
+    """Ranks with vectors of the model that serves at the moment which the transaction sees, and of no other."""
+    for _ in range(TRIES):
+        model, vector, away = None, None, None
+        if asked.mode is not SearchMode.KEYWORD:
+            model = await _expected_model(db, registry)
+            try:
+                vector = await query_vector(asked.query, model, registry)
+            except ModelUnavailable as error:
+                away = error
+        try:
+            async with db.read() as session:
+                found = PassageRepository(session, asked.workspace_id, asked.filters)
+                scope = await found.scope()
+                if model is not None and model.id != scope.serving_id:
+                    registry.last_serving = await find_serving(session)
+                    continue
+                if away is not None and asked.mode is SearchMode.SEMANTIC:
+                    raise away
+                if away is not None:
+                    log.warning("searched by words only", reason=str(away))
+                ranking = await rank_passages(found, scope, asked.query, vector, asked.mode)
+                pieces = await found.pieces([ranked.chunk_id for ranked in ranking.order])
+                groups = group(ranking.order, pieces) if asked.merge else ungrouped(ranking.order)
+                name = model.name if model and vector else ""
+                return await _page(found, asked, name, groups, highlighted=ranking.highlighted, pieces=pieces)
+        except ProgrammingError as error:
+            # The old model was switched away from and dropped after this transaction had seen it serve.
+            if getattr(error.orig, "sqlstate", None) != asyncpg.UndefinedTableError.sqlstate:
+                raise
+    raise RequestFailed("unavailable", "The model of the installation is being changed just now. Try again in a moment.")
+
+
+async def _later_page(asked: SearchPassages, after: str, db: Database) -> PassagesFound:
+    model, groups = read_cursor(after, asked)
     async with db.read() as session:
-        found = PassageRepository(session, request.workspace_id, request.filters)
-        total, reach = await found.count()
-        if not reach:
-            return PassagesFound(passages=[], took_ms=_milliseconds(started))
-        lexemes = await found.lexemes(query)
-        semantic: dict[UUID, float] = {}
-        keyword: dict[UUID, float] = {}
-        if vector is not None:
-            semantic = await found.nearest(vector, exact=reach <= EXACT_SCAN_CHUNKS)
-        if request.mode is not SearchMode.SEMANTIC and (words := keyword_query(lexemes, total, reach)):
-            keyword = await found.matching(words)
-        fused = fuse(semantic, keyword)
-        best = sorted(fused, key=lambda chunk: (-fused[chunk], chunk))[: request.limit]
-        stored = await found.passages(best, any_of([lexeme.text for lexeme in lexemes if lexeme.chunk_count]) or None)
-    passages = [_passage(stored[chunk], fused[chunk], semantic, keyword) for chunk in best]
-    return PassagesFound(passages=passages, took_ms=_milliseconds(started))
+        found = PassageRepository(session, asked.workspace_id, asked.filters)
+        highlighted = await highlighted_words(found, asked.query)
+        return await _page(found, asked, model, groups, highlighted=highlighted, pieces={})
 
 
-async def _vector(query: str, registry: ModelRegistry) -> str:
-    """The query's vector as PostgreSQL reads it."""
-    [vector] = await registry.built_in.embed([query], Lane.QUERY)
-    return "[" + ",".join(f"{value:.6g}" for value in vector.tolist()) + "]"
-
-
-def _passage(stored: StoredPassage, score: float, semantic: Mapping[UUID, float], keyword: Mapping[UUID, float]) -> Passage:
-    return Passage(
-        chunk_id=stored.chunk_id,
-        document_id=stored.document_id,
-        version=stored.version,
-        filename=stored.filename,
-        page=stored.page,
-        start=stored.start,
-        end=stored.end,
-        text=stored.text,
-        highlights=highlights(stored.text, stored.marked) if stored.marked is not None else [],
-        score=score,
-        scores=PassageScores(semantic=semantic.get(stored.chunk_id), keyword=keyword.get(stored.chunk_id)),
+async def _page(
+    found: PassageRepository,
+    asked: SearchPassages,
+    model: str,
+    groups: Sequence[Group],
+    *,
+    highlighted: str | None,
+    pieces: Mapping[UUID, Piece],
+) -> PassagesFound:
+    """The first groups of which something is still there, and where to go on. `pieces`: those at hand; else they are read."""
+    shown: list[_Shown] = []
+    position = 0
+    while len(shown) < asked.limit and position < len(groups):
+        part = groups[position : position + asked.limit - len(shown)]
+        position += len(part)
+        here = pieces or await found.pieces([chunk_id for group in part for chunk_id in (*group.chunk_ids, *group.duplicates)])
+        shown += [one for group in part if (one := _Shown.of(group, here)) is not None]
+    marked = await found.marked([one.text for one in shown], highlighted) if highlighted and shown else []
+    return PassagesFound(
+        passages=[one.passage(mark) for one, mark in zip_longest(shown, marked)],
+        took_ms=0,
+        model=model,
+        next=write_cursor(asked, model, groups[position:]) if position < len(groups) else None,
     )
 
 
-def _milliseconds(started: float) -> float:
-    return (time.perf_counter() - started) * 1000
+@dataclass(frozen=True)
+class _Shown:
+    """A group whose chunks are at hand."""
+
+    best: Ranked
+    pieces: Sequence[Piece]
+    duplicates: Sequence[Piece]
+
+    @classmethod
+    def of(cls, group: Group, pieces: Mapping[UUID, Piece]) -> _Shown | None:
+        """None when its document is gone and nobody else says the same."""
+        duplicates = [pieces[chunk_id] for chunk_id in group.duplicates if chunk_id in pieces]
+        if all(chunk_id in pieces for chunk_id in group.chunk_ids):
+            return cls(group.best, [pieces[chunk_id] for chunk_id in group.chunk_ids], duplicates)
+        return cls(replace(group.best, chunk_id=duplicates[0].chunk_id), duplicates[:1], duplicates[1:]) if duplicates else None
+
+    @property
+    def text(self) -> str:
+        return joined_text(self.pieces)
+
+    def passage(self, marked: str | None) -> Passage:
+        first, last = self.pieces[0], self.pieces[-1]
+        best = self.best
+        return Passage(
+            chunk_id=best.chunk_id,
+            chunk_ids=[piece.chunk_id for piece in self.pieces],
+            document_id=first.document_id,
+            version=first.version,
+            filename=first.filename,
+            page=first.page,
+            start=first.start,
+            end=last.end,
+            text=self.text,
+            highlights=highlights(self.text, marked) if marked is not None else [],
+            score=best.score,
+            scores=PassageScores(semantic=best.semantic, keyword=best.keyword, name=best.name),
+            duplicates=[_place(piece) for piece in self.duplicates],
+        )
+
+
+def _place(piece: Piece) -> PassagePlace:
+    return PassagePlace(
+        chunk_id=piece.chunk_id,
+        document_id=piece.document_id,
+        filename=piece.filename,
+        page=piece.page,
+        start=piece.start,
+        end=piece.end,
+    )
+
+
+async def _expected_model(db: Database, registry: ModelRegistry) -> ModelRecord:
+    if registry.last_serving is None:
+        async with db.read() as session:
+            registry.last_serving = await find_serving(session)
+    return registry.last_serving
