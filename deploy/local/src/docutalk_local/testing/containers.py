@@ -52,8 +52,8 @@ class ContainersBackend:
     def __init__(self) -> None:
         self.secrets = Secrets()
         postgres_port = free_port()
-        nats_port = free_port(taken=frozenset({postgres_port}))
-        storage_port = free_port(taken=frozenset({postgres_port, nats_port}))
+        nats_port = free_port()
+        storage_port = free_port()
         self._postgres = _postgres(self.secrets, postgres_port)
         self._nats = _nats(self.secrets, nats_port)
         self._storage = _storage(self.secrets, storage_port)

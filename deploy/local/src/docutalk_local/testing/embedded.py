@@ -19,15 +19,12 @@ class EmbeddedBackend:
 
     def __init__(self, folder: Path) -> None:
         self.secrets = Secrets()
-        first = free_port()
-        second = free_port(taken=frozenset({first}))
-        third = free_port(taken=frozenset({first, second}))
         self.postgres = PostgresServer(
-            folder / "postgres", first, self.secrets.postgres["postgres"], folder / "postgres.log", durable=False
+            folder / "postgres", free_port(), self.secrets.postgres["postgres"], folder / "postgres.log", durable=False
         )
-        self.nats = NatsServer(folder / "nats", second, self.secrets.nats, folder / "nats.log", durable=False)
+        self.nats = NatsServer(folder / "nats", free_port(), self.secrets.nats, folder / "nats.log", durable=False)
         keys = [self.secrets.storage_keys(user) for user in self.secrets.storage]
-        self.storage = ObjectStorageServer(folder / "objects", third, keys, folder / "storage.log")
+        self.storage = ObjectStorageServer(folder / "objects", free_port(), keys, folder / "storage.log")
         self.servers = Servers(self.postgres.superuser_dsn, self.nats.url, self.storage.endpoint)
         self.supervisor = Supervisor(restart=False)
 
