@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from docutalk_common import telemetry
 from docutalk_common.contracts.embed import ChunksIndexed, DocumentIndexed
@@ -13,9 +13,12 @@ from docutalk_common.messaging.consumer import Delivery
 
 from docutalk_embed.adapters.batcher import Lane
 from docutalk_embed.adapters.document_repository import DocumentRepository, find_state, has_batch
+from docutalk_embed.adapters.gazetteer import places_in
 from docutalk_embed.adapters.model_changes import ModelChanges, find_companion
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, Vectors, find_serving
+from docutalk_embed.adapters.place_repository import store_mentions
 from docutalk_embed.domain import UnstorableText, is_storable
+from docutalk_embed.domain.places import GazetteerPlace
 
 log = telemetry.get_logger(__name__)
 
@@ -55,6 +58,8 @@ async def index_chunks(
             return
         is_stored = state is not None and not state.is_replaced_by(work) and await has_batch(session, work)
         serving, companion = await find_serving(session), await find_companion(session)
+    # In a thread: a batch takes ten milliseconds, for which nothing else should wait.
+    named = await asyncio.to_thread(places_in, work)
     vectors: dict[int, Vectors] = {}
     if not is_stored:
         beside = None if companion is None else asyncio.create_task(_embed(companion, texts, registry, lane), name="companion")
@@ -66,7 +71,7 @@ async def index_chunks(
     while True:
         try:
             async with delivery.transaction() as transaction:
-                await _store(transaction, work, delivery, vectors)
+                await _store(transaction, work, delivery, vectors, named)
             return
         except _VectorsMissing as missing:
             # The model was switched in the meantime, or what an earlier delivery had stored was dropped.
@@ -90,7 +95,13 @@ async def _in_time(model: ModelRecord, computing: asyncio.Task[Vectors], patienc
     return {model.id: outcome}
 
 
-async def _store(transaction: Transaction, work: IndexChunks, delivery: Delivery, vectors: Mapping[int, Vectors]) -> None:
+async def _store(
+    transaction: Transaction,
+    work: IndexChunks,
+    delivery: Delivery,
+    vectors: Mapping[int, Vectors],
+    named: Sequence[Mapping[GazetteerPlace, int]],
+) -> None:
     documents = DocumentRepository(transaction)
     state = await documents.lock(work.document_id, work.workspace_id)
     if state.refuses(work):
@@ -110,6 +121,7 @@ async def _store(transaction: Transaction, work: IndexChunks, delivery: Delivery
             raise _VectorsMissing(serving)
         kept = [model for model in (serving, following) if model is not None and model.id in vectors]
         await documents.add_batch(work, {model.table: vectors[model.id] for model in kept})
+        await store_mentions(transaction, work, named)
         chunks_done += len(work.chunks)
         batches_done += 1
         is_complete = batches_done == work.batch_count
