@@ -12,6 +12,7 @@ from docutalk_common.process import Runtime, cancel_all
 from pgvector.asyncpg import register_vector
 
 from docutalk_embed.adapters.batcher import Engine, MicroBatcher
+from docutalk_embed.adapters.gazetteer import load_gazetteer
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.adapters.processors import available_processors
@@ -25,6 +26,7 @@ from docutalk_embed.consumers.request_change_list import request_change_list
 from docutalk_embed.consumers.request_change_start import request_change_start
 from docutalk_embed.consumers.request_change_step import request_change_step
 from docutalk_embed.consumers.request_passage_search import request_passage_search
+from docutalk_embed.consumers.request_place_list import request_place_list
 from docutalk_embed.consumers.request_text_embed import request_text_embed
 from docutalk_embed.settings import EmbedSettings
 
@@ -48,6 +50,7 @@ def subscribe(broker: MessageBroker, db: Database, registry: ModelRegistry) -> N
     broker.consume("embed-document-deleted", ingest_document_deleted)
     broker.answer("rpc.embed.v1.passage.search", request_passage_search(db, registry))
     broker.answer("rpc.embed.v1.text.embed", request_text_embed(registry))
+    broker.answer("rpc.embed.v1.place.list", request_place_list(db))
     broker.answer("rpc.embed.v1.change.start", request_change_start(db))
     broker.answer("rpc.embed.v1.change.list", request_change_list(db))
     broker.answer("rpc.embed.v1.change.step", request_change_step(db, registry))
@@ -58,7 +61,10 @@ async def embed(settings: EmbedSettings, runtime: Runtime, engine: Engine | None
     """The running service: model (loaded here unless one is given), database, broker; stopped in reverse."""
     threads = settings.embed_threads or available_processors()
     if engine is None:
-        built_in: Engine = await asyncio.to_thread(MiniLM, threads=threads, precision=settings.embed_precision)
+        built_in: Engine
+        built_in, _ = await asyncio.gather(
+            asyncio.to_thread(MiniLM, threads=threads, precision=settings.embed_precision), asyncio.to_thread(load_gazetteer)
+        )
     else:
         built_in = engine
     batcher = MicroBatcher(built_in)
