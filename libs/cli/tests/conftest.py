@@ -68,6 +68,13 @@ def a_source(**changes: Any) -> Json:
     return source | {"next_run_at": None, "last_run": a_run(), "document_count": 1234} | changes
 
 
+def a_change(**changes: Any) -> Json:
+    """A change of the model as the API shows it."""
+    change = {"id": WORKSPACE, "from_model": "minilm", "to_model": "better", "state": "running", "reason": None}
+    change |= {"passages_done": 1234, "passages_total": 10_000, "passages_per_second": 210.4, "eta_seconds": 41.7}
+    return change | {"started_at": "2026-01-02T03:04:05Z", "ended_at": None} | changes
+
+
 def _version(number: int, filename: str) -> Json:
     return {"version": number, "filename": filename, "page_count": 3, "size": 1000, "created_at": "2026-01-02T03:04:05Z"}
 
@@ -98,6 +105,18 @@ class Server:
     stream_requests: list[str | None] = field(default_factory=list)
     """The `Last-Event-ID` of each."""
     search: Json = field(default_factory=lambda: {"results": [], "took_ms": 1.5})
+    more: list[Json] = field(default_factory=list)
+    """The pages after the first."""
+    similar: Json = field(default_factory=lambda: {"items": [], "took_ms": 1.5})
+    places: list[Json] = field(default_factory=list)
+    weight: float | None = None
+    models: Json = field(default_factory=lambda: {"items": [], "offers": []})
+    changes: list[Json] = field(default_factory=list)
+    becomes_next: list[Json] = field(default_factory=list)
+    """What the change turns into at each further look."""
+    refused_steps: list[str] = field(default_factory=list)
+    """Why the next steps of a change cannot be done."""
+    comparison: Json = field(default_factory=dict)
     answer: list[tuple[int, str, Json]] = field(default_factory=list)
     letters: list[Json] = field(default_factory=list)
     problem: tuple[int, Json, dict[str, str]] | None = None
@@ -158,7 +177,7 @@ def make_app(server: Server) -> Starlette:
         path = request.path_params["path"]
         body = await request.json() if request.headers.get("content-type") == "application/json" else {}
         server.requests.append((request.method, path, body))
-        if server.problem is not None and path.startswith("workspaces/"):
+        if server.problem is not None and path.startswith(("workspaces/", "admin/")):
             status, content, headers = server.problem
             server.problem = None
             return JSONResponse(content, status, headers=headers, media_type="application/problem+json")
@@ -218,7 +237,38 @@ def make_app(server: Server) -> Starlette:
             case ["workspaces", _, "chat"] | ["workspaces", _, "chat", "answers", _, "stream"]:
                 return stream(request, server.answer)
             case ["workspaces", _, "search"]:
-                return JSONResponse(server.search)
+                after = (await request.json()).get("after")
+                return JSONResponse(server.search if after is None else server.more[int(after)])
+            case ["workspaces", _, "search", "settings"]:
+                if request.method == "PATCH":
+                    server.weight = (await request.json())["semantic_weight"]
+                return JSONResponse({"semantic_weight": server.weight or 0.75, "is_default": server.weight is None})
+            case ["workspaces", _, "search", "compare"]:
+                return JSONResponse(server.comparison)
+            case ["workspaces", _, "documents", _, "similar"]:
+                return JSONResponse(server.similar)
+            case ["workspaces", _, "places"] | ["workspaces", _, "documents", _, "places"]:
+                server.requests.append(("GET", path, dict(request.query_params)))
+                return _listing(server.places)
+            case ["admin", "models"] if request.method == "POST":
+                return JSONResponse(await request.json() | {"provider": "openai", "dimension": 8}, 201)
+            case ["admin", "models"]:
+                return JSONResponse(server.models)
+            case ["admin", "models", *_]:
+                return Response(status_code=204)
+            case ["admin", "model-changes"] if request.method == "POST":
+                server.changes.insert(0, a_change(**await request.json()))
+                return JSONResponse(server.changes[0], 201)
+            case ["admin", "model-changes"]:
+                if server.changes and server.becomes_next:
+                    server.changes[0] |= server.becomes_next.pop(0)
+                return JSONResponse({"items": server.changes})
+            case ["admin", "model-changes", _, _] if server.refused_steps:
+                return _problem(409, server.refused_steps.pop(0))
+            case ["admin", "model-changes", _, step]:
+                states = {"pause": "paused", "resume": "running", "switch": "switched", "roll-back": "complete"}
+                server.changes[0] |= {"state": states.get(step, "finished"), "ended_at": None}
+                return JSONResponse(server.changes[0])
         return _problem(404, "There is nothing at this address.")
 
     async def upload(request: Request) -> Response:

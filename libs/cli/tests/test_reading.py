@@ -123,7 +123,7 @@ def test_search_shows_place_score_and_the_part_of_the_passage_that_matched(shell
     assert "the needle is here" in snippet
     assert len(snippet) < 330
     assert "\x1b" not in result.stdout
-    assert server.requests[-1][2] == {"query": "needle", "limit": 3, "mode": "keyword", "filters": {"document_ids": []}}
+    assert server.requests[-1][2] == {"query": "needle", "limit": 3, "mode": "keyword", "filters": {}}
     assert text.replace("\n", " ") in shell("search", "needle", "--full").stdout
 
 

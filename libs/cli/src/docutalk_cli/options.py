@@ -44,6 +44,32 @@ async def in_workspace(url: str | None, home: Path | None, workspace: str | None
         yield api, await workspace_of(api, workspace)
 
 
+def run_connected(output: Output, url: str | None, home: Path | None, work: Callable[[Api], Coroutine[Any, Any, Exit]]) -> None:
+    """`run` with the server to talk to."""
+
+    async def connect() -> Exit:
+        async with connected(url, home) as api:
+            return await work(api)
+
+    run(output, connect)
+
+
+def run_in_workspace(
+    output: Output,
+    workspace: str | None,
+    url: str | None,
+    home: Path | None,
+    work: Callable[[Api, str], Coroutine[Any, Any, Exit]],
+) -> None:
+    """`run` with the server and the id of the workspace to work in."""
+
+    async def connect() -> Exit:
+        async with in_workspace(url, home, workspace) as (api, workspace_id):
+            return await work(api, workspace_id)
+
+    run(output, connect)
+
+
 def run(output: Output, work: Callable[[], Coroutine[Any, Any, Exit]]) -> None:
     """Runs a command to its exit code. Errors become one sentence on standard error."""
     try:

@@ -80,6 +80,10 @@ class Output:
         """Why the command fails."""
         self.err.print(_harmless(Text.assemble(("Error: ", "red"), text), self.err), soft_wrap=not self.err.is_terminal)
 
+    def harmless(self, text: str | Text) -> Text:
+        """Text that may be put into something rich draws on standard output."""
+        return _harmless(text, self.out)
+
     def table(
         self,
         columns: Sequence[str],

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from docutalk_cli.client import Json, document_of
-from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
+from docutalk_cli import filters
+from docutalk_cli.client import Api, Json, document_of, source_of
+from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output, place
+from docutalk_cli.snippet import LENGTH, snippet
 
-# About four lines on a usual terminal: enough to judge a passage by.
-_SNIPPET = 320
-_LEAD = 60
+_LIMIT = 10
+_MOST = 100
+_DUPLICATES = 3
+_PARTS = {"semantic": "meaning", "keyword": "words", "name": "name"}
 
 
 class Mode(StrEnum):
@@ -26,11 +31,32 @@ class Mode(StrEnum):
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="Words or a question.")],
+    query: Annotated[str, typer.Argument(help='Words or a question; "quoted words" must be there, -words must not.')],
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many passages.")] = 10,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, max=_MOST, help="How many passages. [default: 10]", show_default=False)
+    ] = None,
     mode: Annotated[Mode, typer.Option(help="By meaning and words, or by one of them.")] = Mode.HYBRID,
     document: Annotated[list[str] | None, typer.Option("--document", "-d", help="Only in this; may be repeated.")] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", "-t", metavar="pdf", help="Only in such files; may be repeated.")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="Only in what this source brought; may be repeated.")
+    ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option("--language", metavar="de", help="Only in this language; may be repeated.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="2026-01-31", help="Only in what came then or later; also 36h, 7d, 2w ago.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="2026-01-31", help="Only in what came by then, that day included.")
+    ] = None,
+    box: filters.Box = None,
+    pages: Annotated[int, typer.Option("--pages", min=1, help="So many times --limit, one after the other.")] = 1,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that the ranking holds.")] = False,
+    scores: Annotated[bool, typer.Option("--scores", help="Print the parts of each score.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Print whole passages.")] = False,
     workspace: Workspace = None,
     url: Url = None,
@@ -39,47 +65,78 @@ def search(
 ) -> None:
     """Find passages."""
     output = Output(as_json=as_json)
+    now = datetime.now(UTC)
+    narrowed: Json = {
+        "content_types": filters.content_types(type_ or []),
+        "languages": filters.languages(language or []),
+        "created_from": filters.moment(since, now, option="--since") if since else None,
+        "created_before": filters.moment(until, now, option="--until", whole_day=True) if until else None,
+        "box": filters.box(box),
+    }
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            ids = [(await document_of(api, workspace_id, name))["id"] for name in document or []]
-            body = {"query": query, "limit": limit, "mode": mode.value, "filters": {"document_ids": ids}}
-            found = await api.post(f"/workspaces/{workspace_id}/search", body)
+    async def work(api: Api, workspace_id: str) -> Exit:
+        narrowed["document_ids"] = [(await document_of(api, workspace_id, name))["id"] for name in document or []]
+        narrowed["source_ids"] = [(await source_of(api, workspace_id, name))["id"] for name in source or []]
+        body = {
+            "query": query,
+            "limit": limit or (_MOST if everything else _LIMIT),
+            "mode": mode.value,
+            "filters": filters.chosen(narrowed),
+        }
+        found: Json = {"results": [], "took_ms": 0.0, "model": None, "next": None}
+        async for page in _pages(api, f"/workspaces/{workspace_id}/search", body, None if everything else pages):
+            if not as_json:
+                _show(output, page["results"], len(found["results"]), scores=scores, full=full)
+            results, took = found["results"] + page["results"], found["took_ms"] + page["took_ms"]
+            found = page | {"results": results, "took_ms": took}
         if as_json:
             output.json(found)
         else:
-            _show(output, found, full=full)
+            _sum_up(output, found)
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
-def _show(output: Output, found: Json, *, full: bool) -> None:
+async def _pages(api: Api, path: str, body: Json, most: int | None) -> AsyncIterator[Json]:
+    """The answers of a search one after the other, at most so many."""
+    number = 0
+    while True:
+        found = await api.post(path, body)
+        yield found
+        number += 1
+        if number == most or not found.get("next"):
+            return
+        body = body | {"after": found["next"]}
+
+
+def _show(output: Output, results: list[Json], before: int, *, scores: bool, full: bool) -> None:
+    for rank, result in enumerate(results, before + 1):
+        if rank > 1:
+            output.line("")
+        head = Text.assemble((f"{rank}. ", "dim"), (place(result), "bold cyan"), (f"  {result['score']:.2f}", "dim"))
+        if scores:
+            head.append(f"  {_parts(result['scores'])}", style="dim")
+        output.line(head)
+        output.line(snippet(result["text"], result["highlights"], length=None if full else LENGTH))
+        if result.get("duplicates"):
+            output.line(Text(f"also in: {_places(result['duplicates'])}", style="dim"))
+
+
+def _parts(scores: Json) -> str:
+    parts = [f"{name} {scores[part]:.2f}" for part, name in _PARTS.items() if scores.get(part) is not None]
+    return f"({', '.join(parts)})"
+
+
+def _places(found: list[Json]) -> str:
+    places = list(dict.fromkeys(place(item) for item in found))
+    more = len(places) - _DUPLICATES
+    return "; ".join(places[:_DUPLICATES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _sum_up(output: Output, found: Json) -> None:
     if not found["results"]:
         output.note("Nothing was found.")
         return
-    for rank, result in enumerate(found["results"], 1):
-        if rank > 1:
-            output.line("")
-        output.line(Text.assemble((f"{rank}. ", "dim"), (place(result), "bold cyan"), (f"  {result['score']:.2f}", "dim")))
-        output.line(_snippet(result, full=full))
-    output.note(f"\n{len(found['results'])} found in {found['took_ms']:.0f} ms")
-
-
-def _snippet(result: Json, *, full: bool) -> Text:
-    """The part of the passage around the first word that matched, with such words marked, in one paragraph."""
-    passage: str = result["text"]
-    start, end = 0, len(passage)
-    if not full and len(passage) > _SNIPPET:
-        first = min((highlight["start"] for highlight in result["highlights"]), default=0)
-        start = max(0, min(first - _LEAD, len(passage) - _SNIPPET))
-        end = start + _SNIPPET
-        if start:
-            start = passage.find(" ", start, first) + 1 or start
-        if end < len(passage):
-            end = max(passage.rfind(" ", start, end), start + _SNIPPET // 2)
-    text = Text(passage[start:end].replace("\n", " ").replace("\t", " "))
-    for highlight in result["highlights"]:
-        if highlight["end"] > start and highlight["start"] < end:
-            text.stylize("bold yellow", max(0, highlight["start"] - start), min(end, highlight["end"]) - start)
-    return Text.assemble("…" if start else "", text, "…" if end < len(passage) else "")
+    more = "; there is more: --pages 2, or --all" if found.get("next") else ""
+    output.note(f"\n{len(found['results'])} found in {found['took_ms']:.0f} ms{more}")
