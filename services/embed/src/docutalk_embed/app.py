@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 
 from docutalk_common.db import Database
 from docutalk_common.messaging.broker import MessageBroker
 from docutalk_common.process import Runtime, cancel_all
+from docutalk_common.telemetry import get_logger
 from pgvector.asyncpg import register_vector
 
-from docutalk_embed.adapters.batcher import Engine, MicroBatcher
+from docutalk_embed.adapters.batcher import Engine, MicroBatcher, Processor
 from docutalk_embed.adapters.gazetteer import load_gazetteer
 from docutalk_embed.adapters.minilm import MiniLM
-from docutalk_embed.adapters.model_registry import ModelRegistry
+from docutalk_embed.adapters.model_registry import MODEL_DEPENDENCY, ModelRegistry
 from docutalk_embed.adapters.processors import available_processors
+from docutalk_embed.adapters.providers import Providers
 from docutalk_embed.adapters.vector_filler import VectorFiller
 from docutalk_embed.consumers.ingest_chunks_express import ingest_chunks_express
 from docutalk_embed.consumers.ingest_chunks_index import ingest_chunks_index
@@ -29,6 +32,9 @@ from docutalk_embed.consumers.request_passage_search import request_passage_sear
 from docutalk_embed.consumers.request_place_list import request_place_list
 from docutalk_embed.consumers.request_text_embed import request_text_embed
 from docutalk_embed.settings import EmbedSettings
+from docutalk_embed.use_cases.ask_model import ask_model, load_serving
+
+log = get_logger(__name__)
 
 
 def open_database(settings: EmbedSettings) -> Database:
@@ -67,13 +73,23 @@ async def embed(settings: EmbedSettings, runtime: Runtime, engine: Engine | None
         )
     else:
         built_in = engine
-    batcher = MicroBatcher(built_in)
+    processor = Processor()
+    batcher = MicroBatcher(built_in, processor)
+    providers = Providers(settings, processor, threads=threads)
+    log.info("providers of models", **providers.summary())
+    registry = ModelRegistry(batcher, providers.openers, providers.missing)
     db = open_database(settings)
-    broker = MessageBroker(settings, service="embed", db=db, on_fatal=runtime.fail)
-    registry = ModelRegistry(batcher)
+    broker = MessageBroker(
+        settings,
+        service="embed",
+        db=db,
+        dependencies={MODEL_DEPENDENCY: functools.partial(ask_model, db, registry)},
+        on_fatal=runtime.fail,
+    )
     subscribe(broker, db, registry)
     async with batcher.running():
         try:
+            await load_serving(db, registry)
             await broker.start()
             filling = asyncio.create_task(VectorFiller(db, registry).run(), name="filler")
             try:
@@ -83,4 +99,5 @@ async def embed(settings: EmbedSettings, runtime: Runtime, engine: Engine | None
         finally:
             await broker.stop()
             await registry.close()
+            await providers.close()
             await db.close()

@@ -113,15 +113,20 @@ def _fault(vectors: Vectors, count: int, dimension: int) -> str | None:
 
 Opener = Callable[[ModelRecord], AbstractAsyncContextManager[Embedder]]
 """Makes what computes a model's vectors, for as long as the block lasts. Raises `ModelUnavailable` with what is missing."""
+Check = Callable[[ModelRecord], str | None]
+"""Says in a sentence why a model cannot be opened here; None when nothing is known to be missing. It asks no endpoint."""
 
 
 class ModelRegistry:
     """Models are loaded when they are first asked for, and stay until they are forgotten."""
 
-    def __init__(self, built_in: MicroBatcher, openers: Mapping[ModelProvider, Opener] | None = None) -> None:
-        """`built_in` is run by whoever made it; `openers` make what the other providers need."""
+    def __init__(
+        self, built_in: MicroBatcher, openers: Mapping[ModelProvider, Opener] | None = None, check: Check | None = None
+    ) -> None:
+        """`built_in` is run by whoever made it; `openers` make what the other providers need, `check` knows what that is."""
         self.built_in = built_in
         self._openers = openers or {}
+        self._check = check or (lambda _: None)
         self._loaded: dict[ModelRecord, tuple[Model, contextlib.AsyncExitStack]] = {}
         self._loading = asyncio.Lock()
         self.last_serving: ModelRecord | None = None
@@ -136,13 +141,24 @@ class ModelRegistry:
         async with self._loading:
             if found := self._loaded.get(record):
                 return found[0]
-            opener = self._openers.get(record.provider)
-            if opener is None:
-                raise ModelUnavailable(f"The model {record.name} needs the provider {record.provider}, which is not set up here.")
             async with contextlib.AsyncExitStack() as stack:
-                model = Model(record, await stack.enter_async_context(opener(record)))
+                model = Model(record, await stack.enter_async_context(self.opened(record)))
                 self._loaded[record] = model, stack.pop_all()
             return model
+
+    def opened(self, record: ModelRecord) -> AbstractAsyncContextManager[Embedder]:
+        """What computes the vectors of a model, for the block only: for one that need not be registered. Raises
+        `ModelUnavailable`."""
+        opener = self._openers.get(record.provider)
+        if opener is None:
+            raise ModelUnavailable(self.missing(record) or "")
+        return opener(record)
+
+    def missing(self, record: ModelRecord) -> str | None:
+        """Why a model cannot be loaded here, in a sentence; None when nothing is known to be missing. Loads nothing."""
+        if record.provider is not ModelProvider.BUILT_IN and record.provider not in self._openers:
+            return f"The model {record.name} needs the provider {record.provider}, which is not set up here."
+        return self._check(record)
 
     async def forget(self, record: ModelRecord) -> None:
         """Frees what a model holds; it may be loaded again."""
