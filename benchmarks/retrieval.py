@@ -1,10 +1,18 @@
-"""Whether searches find the right passage: nDCG@10 and recall@100 by words, by meaning and by both, on public collections.
+"""Whether searches find the right passage: nDCG@10 and recall@100 by words, by meaning and by both, on judged collections.
 
-    python benchmarks/retrieval.py [cranfield cisi adi]
+    python benchmarks/retrieval.py [--collection DIR …] [--passages installed|whole|both] [--queries-out FILE]
+    python benchmarks/retrieval.py --collection DIR --url URL --email E --password P
 
-One vector for each document, title before text. The collections are not part of this repository (`DOCUTALK_CORPORA`);
-without them it says so and ends with 0. Expected within .005 (nDCG@10: meaning, words, both): Cranfield .400, .389, .433;
-CISI .421, .334, .431.
+A collection is a folder in the form of BEIR: corpus.jsonl, queries.jsonl, qrels.tsv or qrels/test.tsv. Everything goes through
+the public API: each document is uploaded as a text file, title before text, into a workspace of its collection, and each query
+is asked in three modes. A document is as good as its best passage.
+
+Two arrangements are measured, each on a DocuTalk of its own that is started for it: `installed`, with passages of 256 tokens as
+everybody has them, and `whole`, one passage for each document, as published figures have it (of longer texts the model reads
+the first 256 tokens). With --url a running installation is measured as it is.
+
+Without --collection: Cranfield, CISI and ADI in `ir/` of DOCUTALK_CORPORA; they are not part of this repository, and without
+them it says so and ends with 0. Expected (nDCG@10: meaning, words, both): Cranfield .400, .381, .433; CISI .421, .332, .431.
 """
 
 from __future__ import annotations
@@ -12,158 +20,237 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import os
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import UUID, uuid4
+from typing import TextIO
 
-from docutalk_common.contracts.embed import SearchMode, SearchPassages
-from docutalk_common.contracts.envelope import uuid7
-from docutalk_common.contracts.ingest import Chunk, IndexChunks
-from docutalk_common.db import Database
-from docutalk_common.messaging.consumer import Delivery
-from docutalk_common.telemetry import configure_logging
-from docutalk_common.testing.conformance import envelope_for
-from docutalk_embed.adapters.batcher import MicroBatcher
-from docutalk_embed.adapters.minilm import MiniLM
-from docutalk_embed.adapters.processors import available_processors
-from docutalk_embed.app import open_database
-from docutalk_embed.settings import EmbedSettings
-from docutalk_embed.use_cases.index_chunks import index_chunks
-from docutalk_embed.use_cases.search_passages import search_passages
-from docutalk_local.testing import TestStack, make_backend
+import httpx
+from docutalk_common.testing.beir import BrokenCollection, Collection, ndcg, recall
+from docutalk_local.testing.system import FINAL, Person, running_system
 
 CORPORA = Path(os.environ.get("DOCUTALK_CORPORA", "../shared/data/dev"))
-BATCH = 64
+DEFAULT = ("cranfield", "cisi", "adi")
+MODES = ("semantic", "keyword", "hybrid")
+EXPECTED = {"cranfield": (0.400, 0.381, 0.433), "cisi": (0.421, 0.332, 0.431)}
+"""nDCG@10 in the order of `MODES`, one passage for each document."""
+MARGIN = 0.005
+IN_ONE_REQUEST = 100
 DEPTH = 100
+QUERY_CHARACTERS = 4000
+"""What the API takes; longer queries are cut."""
+WHOLE_TOKENS = 2048
+ARRANGEMENTS = {
+    "installed": ("passages of up to 256 tokens", {}),
+    "whole": ("one passage for each document", {"DOCUTALK_CHUNK_TOKENS": str(WHOLE_TOKENS)}),
+}
+
+
+class SignIn(httpx.Auth):
+    """Signs in, and again when the token has run out: a large collection takes longer than one is valid."""
+
+    requires_response_body = True
+
+    def __init__(self, url: str, email: str, password: str) -> None:
+        self._request = httpx.Request("POST", f"{url}/api/v1/auth/login", json={"email": email, "password": password})
+        self._token: str | None = None
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+            if (yield request).status_code != 401:
+                return
+        answer = yield self._request
+        await answer.aread()
+        if answer.is_error:
+            raise SystemExit(f"signing in: {answer.status_code} {answer.text}")
+        self._token = answer.json()["access_token"]
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
 
 
 @dataclass
-class Collection:
-    """Documents by id, queries by id, and the relevance of documents to queries."""
+class Outcome:
+    """Figures of one mode over all queries. Times are of a page of up to 100 passages, in milliseconds."""
 
-    documents: dict[str, str]
-    queries: dict[str, str]
-    relevance: dict[str, dict[str, int]]
-
-    @classmethod
-    def read(cls, folder: Path) -> Collection:
-        """The files of BEIR: corpus.jsonl, queries.jsonl, qrels.tsv."""
-        documents: dict[str, str] = {}
-        queries: dict[str, str] = {}
-        relevance: dict[str, dict[str, int]] = {}
-        for line in (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            documents[row["_id"]] = f"{row.get('title', '')} {row['text']}".strip()
-        for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            queries[row["_id"]] = row["text"]
-        for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-            query, document, grade = line.split("\t")
-            relevance.setdefault(query, {})[document] = int(grade)
-        return cls(documents, {key: queries[key] for key in relevance}, relevance)
+    gains: list[float] = field(default_factory=list)
+    recalls: list[float] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
 
-def ndcg(ranked: list[str], relevance: dict[str, int], depth: int = 10) -> float:
-    """Normalised discounted cumulative gain (Järvelin & Kekäläinen 2002)."""
-    gain = sum(relevance.get(document, 0) / math.log2(place + 2) for place, document in enumerate(ranked[:depth]))
-    best = sum(grade / math.log2(place + 2) for place, grade in enumerate(sorted(relevance.values(), reverse=True)[:depth]))
-    return gain / best if best else 0.0
+@dataclass
+class Workspace:
+    """A collection in a workspace of its own, and which of its documents a document there stands for: several when they say
+    the same."""
+
+    person: Person
+    collection: Collection
+    ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    async def fill(self) -> None:
+        """Uploads every document and waits until all are final."""
+        started = time.perf_counter()
+        with_text = [(key, document) for key, document in self.collection.documents.items() if document.content]
+        fresh = 0
+        for start in range(0, len(with_text), IN_ONE_REQUEST):
+            part = with_text[start : start + IN_ONE_REQUEST]
+            # Numbers for names: ids may hold anything, and a name must not help to find a document.
+            files = [(f"{start + place:07}.txt", document.content.encode()) for place, (_, document) in enumerate(part)]
+            for (key, _), accepted in zip(part, await self.person.upload(files), strict=True):
+                self.ids[accepted["id"]].append(key)
+                fresh += "duplicate_of" not in accepted
+        # Asked for as a whole and seldom: a question for each document would be a load of its own.
+        while (counts := await self._counts())["final"] < fresh:
+            await asyncio.sleep(0.5)
+        print(
+            f"  {len(self.collection.documents):,} documents, {len(self.collection.documents) - len(with_text)} of them empty and"
+            f" {len(with_text) - fresh} the same as others: {counts['ready']:,} ready with {await self._passages():,} passages in"
+            f" {time.perf_counter() - started:.0f} s"
+            + (f"; {fresh - counts['ready']} NOT READY" if counts["ready"] < fresh else ""),
+            flush=True,
+        )
+
+    async def _counts(self) -> dict[str, int]:
+        counts: dict[str, int] = (await self.person.call("GET", "/progress"))["documents"]
+        return {"ready": counts.get("ready", 0), "final": sum(counts.get(status, 0) for status in FINAL)}
+
+    async def _passages(self) -> int:
+        passages, page = 0, 1
+        while items := (await self.person.call("GET", "/documents", params={"page": page, "per_page": 100}))["items"]:
+            passages += sum(item["chunk_count"] or 0 for item in items)
+            page += 1
+        return passages
+
+    async def ask(self, query: str, mode: str) -> tuple[dict[str, float], float]:
+        """Scores of the first 100 documents, best first, and the milliseconds of the first page."""
+        ranked: dict[str, float] = {}
+        took: float | None = None
+        body = {"query": self.collection.queries[query][:QUERY_CHARACTERS], "mode": mode, "limit": 100, "merge": False}
+        while len(ranked) < DEPTH:
+            started = time.perf_counter()
+            answer = await self.person.call("POST", "/search", json=body)
+            took = took or (time.perf_counter() - started) * 1000
+            for result in answer["results"]:
+                for document in self.ids.get(result["document_id"], []):
+                    if document not in ranked and not self.collection.is_itself(query, document):
+                        ranked[document] = result["score"]
+            if not answer["next"]:
+                break
+            body["after"] = answer["next"]
+        return dict(list(ranked.items())[:DEPTH]), took or 0.0
 
 
-def recall(ranked: list[str], relevance: dict[str, int]) -> float:
-    """Share of the relevant documents that were found."""
-    relevant = {document for document, grade in relevance.items() if grade > 0}
-    return len(relevant & set(ranked)) / len(relevant) if relevant else 0.0
+async def measure(workspace: Workspace, arrangement: str, out: TextIO | None) -> bool:
+    """Prints the rows of one collection. Whether no figure is missed."""
+    collection, met = workspace.collection, True
+    outcomes = {mode: Outcome() for mode in MODES}
+    for query, relevance in collection.relevance.items():
+        for mode, outcome in outcomes.items():
+            ranked, took = await workspace.ask(query, mode)
+            outcome.gains.append(ndcg(list(ranked), relevance))
+            outcome.recalls.append(recall(list(ranked), relevance))
+            outcome.times.append(took)
+            if out:
+                row: dict[str, object] = {"collection": collection.name, "passages": arrangement, "query": query, "mode": mode}
+                row |= {"ndcg@10": outcome.gains[-1], "recall@100": outcome.recalls[-1], "ranked": list(ranked.items())}
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    expected = EXPECTED.get(collection.name.lower()) if arrangement == "whole" else None
+    for place, (mode, outcome) in enumerate(outcomes.items()):
+        gain = statistics.mean(outcome.gains)
+        goal = ""
+        if expected:
+            missed = gain < expected[place] - MARGIN
+            met = met and not missed
+            goal = f"{expected[place]:.3f} {gain - expected[place]:+.3f}" + (" MISSED" if missed else "")
+        print(
+            f"  {collection.name[:16]:<17}{mode:<10}{gain:>8.3f}{statistics.mean(outcome.recalls):>12.3f}"
+            f"{len(outcome.gains):>9}{statistics.median(outcome.times):>9.1f}"
+            f"{statistics.quantiles(outcome.times, n=20)[-1] if len(outcome.times) > 1 else outcome.times[0]:>9.1f}  {goal}",
+            flush=True,
+        )
+    return met
+
+
+async def measure_all(person: Person, collections: list[Collection], arrangement: str, out: TextIO | None) -> bool:
+    """Each collection in a workspace of its own, then all of them asked."""
+    workspaces = []
+    for collection in collections:
+        made = await person.http.post("/api/v1/workspaces", json={"name": f"retrieval: {collection.name}"})
+        made.raise_for_status()
+        workspace = Workspace(Person(person.http, made.json()["id"]), collection)
+        print(f"{collection.name}: {len(collection.relevance):,} queries", flush=True)
+        await workspace.fill()
+        workspaces.append(workspace)
+    print(f"  {'collection':<17}{'by':<10}{'nDCG@10':>8}{'recall@100':>12}{'queries':>9}{'p50 ms':>9}{'p95 ms':>9}  expected")
+    return all([await measure(workspace, arrangement, out) for workspace in workspaces])
 
 
 @asynccontextmanager
-async def database() -> AsyncIterator[Database]:
-    """The schema of embed on servers of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        backend = make_backend(Path(folder))
-        await backend.start()
-        try:
-            environment = (await TestStack.provisioned(backend)).service_environment("embed")
-            settings = {name.removeprefix("DOCUTALK_").lower(): value for name, value in environment.items()}
-            db = open_database(EmbedSettings.model_validate(settings))
-            yield db
-            await db.close()
-        finally:
-            await backend.stop()
+async def account(url: str, email: str, password: str) -> AsyncIterator[Person]:
+    """Somebody of that installation."""
+    async with httpx.AsyncClient(base_url=url, auth=SignIn(url, email, password), timeout=120) as http:
+        yield Person(http, "")
 
 
-async def store(collection: Collection, workspace_id: UUID, db: Database, batcher: MicroBatcher) -> dict[UUID, str]:
-    """Indexes every document as one chunk; returns their ids by chunk."""
-    ids: dict[UUID, str] = {}
-    rows = list(collection.documents.items())
-    for start in range(0, len(rows), BATCH):
-        chunks = []
-        for ordinal, (document, text) in enumerate(rows[start : start + BATCH]):
-            chunk_id = uuid4()
-            ids[chunk_id] = document
-            chunks.append(Chunk(chunk_id=chunk_id, ordinal=ordinal, page=1, start=0, end=len(text), text=text))
-        work = IndexChunks(
-            workspace_id=workspace_id,
-            document_id=uuid7(),
-            filename="collection.txt",
-            content_type="text/plain",
-            document_created_at=datetime.now(UTC),
-            batch=0,
-            batch_count=1,
-            chunk_count=len(chunks),
-            chunks=chunks,
-        )
-        await index_chunks(work, Delivery(envelope_for(work), 1, "benchmark", db), batcher)
-    return ids
+async def main(arguments: argparse.Namespace, collections: list[Collection], out: TextIO | None) -> int:
+    if arguments.url:
+        if not arguments.password:
+            sys.exit("--url wants --password, or DOCUTALK_ADMIN_PASSWORD")
+        async with account(arguments.url, arguments.email, arguments.password) as person:
+            await measure_all(person, collections, "as they are there", out)
+        return 0
+    met = True
+    for arrangement in ARRANGEMENTS if arguments.passages == "both" else [arguments.passages]:
+        title, environment = ARRANGEMENTS[arrangement]
+        print(f"\n{arrangement}: {title}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            # PostgreSQL runs as another user when this is root.
+            os.chmod(folder, 0o755)
+            async with running_system(Path(folder) / "home", environment) as system:
+                stack = system.stack
+                async with account(stack.url, stack.options.admin_email, stack.admin_password) as person:
+                    met = await measure_all(person, collections, arrangement, out) and met
+    return 0 if met else 1
 
 
-async def measure(names: list[str]) -> None:
-    """Prints the table."""
-    engine = MiniLM(threads=available_processors())
-    batcher = MicroBatcher(engine)
-    async with database() as db, batcher.running():
-        print(f"{'collection':<12}{'by':<10}{'nDCG@10':>8}{'recall@100':>12}{'median':>10}{'p95':>10}")
-        for name in names:
-            collection = Collection.read(CORPORA / "ir" / name)
-            workspace_id = uuid4()
-            ids = await store(collection, workspace_id, db, batcher)
-            for mode in SearchMode:
-                gains, recalls, times = [], [], []
-                for key, query in collection.queries.items():
-                    request = SearchPassages(workspace_id=workspace_id, query=query, limit=DEPTH, mode=mode)
-                    found = await search_passages(request, db, batcher)
-                    ranked = [ids[passage.chunk_id] for passage in found.passages]
-                    gains.append(ndcg(ranked, collection.relevance[key]))
-                    recalls.append(recall(ranked, collection.relevance[key]))
-                    times.append(found.took_ms)
-                print(
-                    f"{name:<12}{mode.value:<10}{statistics.mean(gains):8.3f}{statistics.mean(recalls):12.3f}"
-                    f"{statistics.median(times):7.1f} ms{statistics.quantiles(times, n=20)[-1]:7.1f} ms",
-                    flush=True,
-                )
-
-
-def main() -> None:
-    """Reads the arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("collections", nargs="*", default=["cranfield", "cisi"])
-    names = parser.parse_args().collections
-    missing = [name for name in names if not (CORPORA / "ir" / name).is_dir()]
-    if missing:
-        print(f"not measured: {', '.join(missing)} not in {CORPORA / 'ir'}; set DOCUTALK_CORPORA")
+def _read(arguments: argparse.Namespace) -> list[Collection]:
+    folders: list[Path] = arguments.collection or [CORPORA / "ir" / name for name in DEFAULT]
+    if not arguments.collection and not any(folder.is_dir() for folder in folders):
+        print(f"not measured: {', '.join(DEFAULT)} are not in {CORPORA / 'ir'}; set DOCUTALK_CORPORA or name a --collection")
         sys.exit(0)
-    configure_logging("benchmark", log_format="text", level="ERROR")
-    asyncio.run(measure(names))
+    try:
+        return [Collection.read(folder, arguments.qrels) for folder in folders]
+    except BrokenCollection as error:
+        sys.exit(str(error))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--collection", type=Path, action="append", metavar="DIR", help="a folder in the form of BEIR")
+    parser.add_argument("--qrels", metavar="FILE", help="other judgements than the usual ones, below the folder")
+    parser.add_argument("--passages", choices=[*ARRANGEMENTS, "both"], default="both", help="without --url: the arrangement")
+    parser.add_argument("--queries-out", type=Path, metavar="FILE", help="a line of JSON for each query and mode")
+    parser.add_argument("--url", help="a running DocuTalk; without it one is started in a temporary folder")
+    parser.add_argument("--email", default=os.environ.get("DOCUTALK_ADMIN_EMAIL", "admin@example.com"))
+    parser.add_argument("--password", default=os.environ.get("DOCUTALK_ADMIN_PASSWORD"))
+    return parser.parse_args()
+
+
+def _run() -> int:
+    arguments = _arguments()
+    collections = _read(arguments)
+    if arguments.queries_out is None:
+        return asyncio.run(main(arguments, collections, None))
+    with arguments.queries_out.open("w", encoding="utf-8") as out:
+        return asyncio.run(main(arguments, collections, out))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(_run())
