@@ -280,6 +280,14 @@ class DocumentRepository:
         )
         await self._session.execute(
             text(
+                "INSERT INTO configurations AS f SELECT CAST(:workspace_id AS uuid), c.config, CAST(:sign AS integer) * count(*)"
+                " FROM chunks c WHERE c.document_id = :document_id AND c.version = :version GROUP BY c.config"
+                " ON CONFLICT (workspace_id, config) DO UPDATE SET chunk_count = f.chunk_count + excluded.chunk_count"
+            ),
+            keys,
+        )
+        await self._session.execute(
+            text(
                 "INSERT INTO lexemes AS l SELECT CAST(:workspace_id AS uuid), word.lexeme, CAST(:sign AS integer) * count(*)"
                 " FROM chunks c, unnest(c.words) AS word"
                 " WHERE c.document_id = :document_id AND c.version = :version GROUP BY word.lexeme"
@@ -288,4 +296,7 @@ class DocumentRepository:
             keys,
         )
         if sign < 0:
-            await self._session.execute(text("DELETE FROM lexemes WHERE workspace_id = :workspace_id AND chunk_count <= 0"), keys)
+            for table in ("lexemes", "configurations"):
+                await self._session.execute(
+                    text(f"DELETE FROM {table} WHERE workspace_id = :workspace_id AND chunk_count <= 0"), keys
+                )

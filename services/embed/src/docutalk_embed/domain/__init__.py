@@ -65,11 +65,13 @@ def is_storable(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Lexeme:
-    """A word of the query in its dictionary form: its dimension, and in how many chunks of the workspace it occurs."""
+    """A word of the query in its dictionary form: its dimension, in how many chunks of the workspace it occurs, and how many
+    times its weight it has in the query."""
 
     text: str
     dimension: int
     chunk_count: int
+    boost: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def keyword_query(lexemes: Sequence[Lexeme], total: int, reach: int) -> KeywordQ
         return None
     weights: dict[int, float] = {}
     for lexeme in known:
-        weight = inverse_document_frequency(lexeme.chunk_count, total)
+        weight = lexeme.boost * inverse_document_frequency(lexeme.chunk_count, total)
         weights[lexeme.dimension] = weights.get(lexeme.dimension, 0.0) + weight
     listed = ",".join(f"{dimension}:{weight:.6g}" for dimension, weight in sorted(weights.items()))
     candidates = None if reach <= EXACT_SCAN_CHUNKS else any_of(_rarest(known, reach / total))
@@ -117,7 +119,16 @@ def _rarest(known: Sequence[Lexeme], share: float) -> list[str]:
 
 def any_of(lexemes: Sequence[str]) -> str:
     """A tsquery that matches any of the lexemes, quoted."""
-    return " | ".join("'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'" for lexeme in lexemes)
+    return " | ".join(map(_quoted, lexemes))
+
+
+def all_of(lexemes: Sequence[str]) -> str:
+    """A tsquery that matches all of the lexemes, quoted."""
+    return " & ".join(map(_quoted, lexemes))
+
+
+def _quoted(lexeme: str) -> str:
+    return "'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def highlights(text: str, marked: str) -> list[Highlight]:
