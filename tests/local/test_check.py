@@ -48,6 +48,8 @@ WRONG = [
     ("DOCUTALK_ADMIN_EMAIL", "admin", "not an address"),
     ("DOCUTALK_ADMIN_PASSWORD", "short", "shorter than 8"),
     ("DOCUTALK_LLM_BASE_URL", "localhost:11434", "not an address like"),
+    ("DOCUTALK_EMBED_ENDPOINT_URL", "http://[::1", "not an address like"),
+    ("DOCUTALK_EMBED_MODELS_FOLDER", "/nowhere", "no folder that can be read"),
     ("DOCUTALK_LOG_FORMAT", "xml", "'json' or 'text'"),
     ("DOCUTALK_MAX_UPLOAD_BYTES", "2 GB", "integer"),
     ("DOCUTALK_EMBED_PRECISION", "int4", "bf16"),
@@ -63,6 +65,12 @@ async def test_every_wrong_setting_is_named_at_once_and_no_other(tmp_path: Path)
     assert set(wrong) == {name for name, _, _ in WRONG}
     for name, _, said in WRONG:
         assert said in wrong[name]
+
+
+async def test_a_key_without_an_address_is_named(tmp_path: Path) -> None:
+    code, wrong = await check(tmp_path, DOCUTALK_EMBED_ENDPOINT_API_KEY="secret")
+    assert (code, list(wrong)) == (1, ["DOCUTALK_EMBED_ENDPOINT_URL"])
+    assert "DOCUTALK_EMBED_ENDPOINT_API_KEY is" in wrong["DOCUTALK_EMBED_ENDPOINT_URL"]
 
 
 async def test_a_port_in_use_is_named(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def of_machine(home: Home, environment: Mapping[str, str]) -> Iterator[Finding]:
     yield _port(environment.get("DOCUTALK_PORT") or "8000", home)
     yield from _administrator(environment)
     yield from _model(environment)
+    yield from _embeddings(environment)
     yield from _files(environment)
     for service in SERVICES:
         yield from _own_settings(service, environment)
@@ -163,16 +164,35 @@ def _administrator(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _model(environment: Mapping[str, str]) -> Iterator[Finding]:
+    yield from _address("DOCUTALK_LLM_BASE_URL", environment)
     url = environment.get("DOCUTALK_LLM_BASE_URL")
-    if url:
-        parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname)
-        yield Finding("DOCUTALK_LLM_BASE_URL", fine, url if fine else f"{url!r} is not an address like https://host/v1")
-        if not environment.get("DOCUTALK_LLM_MODEL"):
-            yield Finding("DOCUTALK_LLM_MODEL", True, "not set: the first model that the address lists is used")
+    if url and not environment.get("DOCUTALK_LLM_MODEL"):
+        yield Finding("DOCUTALK_LLM_MODEL", True, "not set: the first model that the address lists is used")
     keys = ("DOCUTALK_LLM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
     if not url and not any(environment.get(name) or environment.get(f"{name}_FILE") for name in keys):
         yield Finding("Language model", True, "none is configured: answers are sentences taken from the documents")
+
+
+def _embeddings(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Where further models for searching come from."""
+    yield from _address("DOCUTALK_EMBED_ENDPOINT_URL", environment)
+    if folder := environment.get("DOCUTALK_EMBED_MODELS_FOLDER"):
+        fine = Path(folder).is_dir() and os.access(folder, os.R_OK | os.X_OK)
+        message = folder if fine else f"{folder} is no folder that can be read: make it, with a folder for each model in it"
+        yield Finding("DOCUTALK_EMBED_MODELS_FOLDER", fine, message)
+    key = "DOCUTALK_EMBED_ENDPOINT_API_KEY"
+    if (environment.get(key) or environment.get(f"{key}_FILE")) and not environment.get("DOCUTALK_EMBED_ENDPOINT_URL"):
+        yield Finding("DOCUTALK_EMBED_ENDPOINT_URL", False, f"not set, and {key} is: say where the key is meant for")
+
+
+def _address(name: str, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if url := environment.get(name):
+        try:
+            parts = urlsplit(url)
+            fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            fine = False
+        yield Finding(name, fine, url if fine else f"{url!r} is not an address like https://host/v1")
 
 
 def _files(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ class _ListsByDefault(TyperGroup):
 app = typer.Typer(
     name="models",
     cls=_ListsByDefault,
-    help="The models that texts are compared with, and changing them. For administrators.",
+    help="The models that texts are compared with, and changing them. Without a command: lists them. For administrators.",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -39,7 +39,8 @@ def similar(
                 Text(f"p. {item['passage']['page']}, like p. {item['like']['page']} of {asked['filename']}:", style="dim")
             )
             output.line(snippet(item["text"], []))
-        output.note("" if found["items"] else f"Nothing here is like {asked['filename']}.")
+        if not found["items"]:
+            output.note(f"Nothing here is like {asked['filename']}.")
         return Exit.OK
 
     run_in_workspace(output, workspace, url, home, work)
