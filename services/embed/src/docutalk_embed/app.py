@@ -28,8 +28,12 @@ from docutalk_embed.consumers.ingest_document_renamed import ingest_document_ren
 from docutalk_embed.consumers.request_change_list import request_change_list
 from docutalk_embed.consumers.request_change_start import request_change_start
 from docutalk_embed.consumers.request_change_step import request_change_step
+from docutalk_embed.consumers.request_document_similar import request_document_similar
+from docutalk_embed.consumers.request_passage_compare import request_passage_compare
 from docutalk_embed.consumers.request_passage_search import request_passage_search
 from docutalk_embed.consumers.request_place_list import request_place_list
+from docutalk_embed.consumers.request_settings_change import request_settings_change
+from docutalk_embed.consumers.request_settings_get import request_settings_get
 from docutalk_embed.consumers.request_text_embed import request_text_embed
 from docutalk_embed.settings import EmbedSettings
 from docutalk_embed.use_cases.ask_model import ask_model, load_serving
@@ -55,6 +59,10 @@ def subscribe(broker: MessageBroker, db: Database, registry: ModelRegistry) -> N
     broker.consume("embed-document-renamed", ingest_document_renamed)
     broker.consume("embed-document-deleted", ingest_document_deleted)
     broker.answer("rpc.embed.v1.passage.search", request_passage_search(db, registry))
+    broker.answer("rpc.embed.v1.passage.compare", request_passage_compare(db, registry))
+    broker.answer("rpc.embed.v1.document.similar", request_document_similar(db))
+    broker.answer("rpc.embed.v1.settings.get", request_settings_get(db))
+    broker.answer("rpc.embed.v1.settings.change", request_settings_change(db))
     broker.answer("rpc.embed.v1.text.embed", request_text_embed(registry))
     broker.answer("rpc.embed.v1.place.list", request_place_list(db))
     broker.answer("rpc.embed.v1.change.start", request_change_start(db))

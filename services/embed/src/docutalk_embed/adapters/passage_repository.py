@@ -26,7 +26,7 @@ _DISTANCE = f"e.embedding <#> {_VECTOR}"
 
 # Iterative: the scan goes on until enough rows have passed the filters. With sorting forbidden the index, which returns
 # rows in order of distance, is the plan.
-_USE_INDEX = (
+USE_INDEX = (
     "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', '200', true),"
     " set_config('hnsw.max_scan_tuples', '200000', true), set_config('enable_sort', 'off', true)"
 )
@@ -72,6 +72,19 @@ class PassageRepository:
         )
         return int(left.scalar_one())
 
+    async def coverage(self, table: str) -> float:
+        """The share of the chunks that can be found which have a vector in this table; 1 when there are none."""
+        found = await self._session.execute(
+            text(
+                f"SELECT count(e.chunk_id), count(*) FROM documents d"
+                " JOIN chunks c ON c.document_id = d.document_id AND c.version = d.live_version"
+                f" LEFT JOIN {table} e ON e.chunk_id = c.chunk_id WHERE {self._documents}"
+            ),
+            self._parameters,
+        )
+        covered, total = found.one()
+        return covered / total if total else 1.0
+
     async def lexemes(self, query: str) -> list[Lexeme]:
         """The words of a query as the index has them, with how many chunks of the workspace hold them."""
         found = await self._session.execute(
@@ -96,7 +109,7 @@ class PassageRepository:
                 " ORDER BY score DESC, e.chunk_id LIMIT :limit"
             )
         else:
-            await self._session.execute(text(_USE_INDEX))
+            await self._session.execute(text(USE_INDEX))
             statement = (
                 f"SELECT e.chunk_id, -({_DISTANCE}) AS score FROM {table} e"
                 " JOIN documents d ON d.document_id = e.document_id AND d.live_version = e.version"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import zip_longest
 from uuid import UUID
 
 import asyncpg
-from docutalk_common.contracts.embed import Passage, PassagePlace, PassageScores, PassagesFound, SearchMode, SearchPassages
+from docutalk_common.contracts.embed import PassagesFound, SearchMode, SearchPassages
 from docutalk_common.db import Database
 from docutalk_common.errors import RequestFailed
 from docutalk_common.telemetry import get_logger
@@ -17,11 +15,11 @@ from sqlalchemy.exc import ProgrammingError
 
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, ModelUnavailable, find_serving
 from docutalk_embed.adapters.passage_repository import PassageRepository
-from docutalk_embed.domain import MAX_LIMIT, InvalidQuery, clean_query, highlights
+from docutalk_embed.domain import MAX_LIMIT, InvalidQuery, clean_query
 from docutalk_embed.domain.cursor import read_cursor, write_cursor
-from docutalk_embed.domain.grouping import Group, Piece, group, joined_text, ungrouped
-from docutalk_embed.domain.ranking import Ranked
+from docutalk_embed.domain.grouping import Group, Piece, group, ungrouped
 from docutalk_embed.use_cases.rank_passages import highlighted_words, query_vector, rank_passages
+from docutalk_embed.use_cases.show_passages import show_passages
 
 log = get_logger(__name__)
 
@@ -84,7 +82,7 @@ async def _later_page(asked: SearchPassages, after: str, db: Database) -> Passag
     async with db.read() as session:
         found = PassageRepository(session, asked.workspace_id, asked.filters)
         highlighted = await highlighted_words(found, asked.query)
-        return await _page(found, asked, model, groups, highlighted=highlighted, pieces={})
+        return await _page(found, asked, model, groups, highlighted=highlighted)
 
 
 async def _page(
@@ -94,74 +92,10 @@ async def _page(
     groups: Sequence[Group],
     *,
     highlighted: str | None,
-    pieces: Mapping[UUID, Piece],
+    pieces: Mapping[UUID, Piece] | None = None,
 ) -> PassagesFound:
-    """The first groups of which something is still there, and where to go on. `pieces`: those at hand; else they are read."""
-    shown: list[_Shown] = []
-    position = 0
-    while len(shown) < asked.limit and position < len(groups):
-        part = groups[position : position + asked.limit - len(shown)]
-        position += len(part)
-        here = pieces or await found.pieces([chunk_id for group in part for chunk_id in (*group.chunk_ids, *group.duplicates)])
-        shown += [one for group in part if (one := _Shown.of(group, here)) is not None]
-    marked = await found.marked([one.text for one in shown], highlighted) if highlighted and shown else []
-    return PassagesFound(
-        passages=[one.passage(mark) for one, mark in zip_longest(shown, marked)],
-        took_ms=0,
-        model=model,
-        next=write_cursor(asked, model, groups[position:]) if position < len(groups) else None,
-    )
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A group whose chunks are at hand."""
-
-    best: Ranked
-    pieces: Sequence[Piece]
-    duplicates: Sequence[Piece]
-
-    @classmethod
-    def of(cls, group: Group, pieces: Mapping[UUID, Piece]) -> _Shown | None:
-        """None when its document is gone and nobody else says the same."""
-        duplicates = [pieces[chunk_id] for chunk_id in group.duplicates if chunk_id in pieces]
-        if all(chunk_id in pieces for chunk_id in group.chunk_ids):
-            return cls(group.best, [pieces[chunk_id] for chunk_id in group.chunk_ids], duplicates)
-        return cls(replace(group.best, chunk_id=duplicates[0].chunk_id), duplicates[:1], duplicates[1:]) if duplicates else None
-
-    @property
-    def text(self) -> str:
-        return joined_text(self.pieces)
-
-    def passage(self, marked: str | None) -> Passage:
-        first, last = self.pieces[0], self.pieces[-1]
-        best = self.best
-        return Passage(
-            chunk_id=best.chunk_id,
-            chunk_ids=[piece.chunk_id for piece in self.pieces],
-            document_id=first.document_id,
-            version=first.version,
-            filename=first.filename,
-            page=first.page,
-            start=first.start,
-            end=last.end,
-            text=self.text,
-            highlights=highlights(self.text, marked) if marked is not None else [],
-            score=best.score,
-            scores=PassageScores(semantic=best.semantic, keyword=best.keyword, name=best.name),
-            duplicates=[_place(piece) for piece in self.duplicates],
-        )
-
-
-def _place(piece: Piece) -> PassagePlace:
-    return PassagePlace(
-        chunk_id=piece.chunk_id,
-        document_id=piece.document_id,
-        filename=piece.filename,
-        page=piece.page,
-        start=piece.start,
-        end=piece.end,
-    )
+    passages, rest = await show_passages(found, groups, asked.limit, highlighted=highlighted, pieces=pieces)
+    return PassagesFound(passages=passages, took_ms=0, model=model, next=write_cursor(asked, model, rest) if rest else None)
 
 
 async def _expected_model(db: Database, registry: ModelRegistry) -> ModelRecord:

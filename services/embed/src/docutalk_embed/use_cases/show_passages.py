@@ -1,0 +1,91 @@
+"""Show the next passages of a ranking as they are stored now, inside of a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from uuid import UUID
+
+from docutalk_common.contracts.embed import Passage, PassagePlace, PassageScores
+
+from docutalk_embed.adapters.passage_repository import PassageRepository
+from docutalk_embed.domain import highlights
+from docutalk_embed.domain.grouping import Group, Piece, joined_text
+from docutalk_embed.domain.ranking import Ranked
+
+
+async def show_passages(
+    found: PassageRepository,
+    groups: Sequence[Group],
+    limit: int,
+    *,
+    highlighted: str | None,
+    pieces: Mapping[UUID, Piece] | None = None,
+) -> tuple[list[Passage], Sequence[Group]]:
+    """The first `limit` of the groups of which something is still there, and the groups after them.
+
+    `pieces` are the chunks of all groups, where they are at hand; else they are read. `highlighted` is the tsquery whose words
+    are marked.
+    """
+    shown: list[_Shown] = []
+    while len(shown) < limit and groups:
+        part, groups = groups[: limit - len(shown)], groups[limit - len(shown) :]
+        if (here := pieces) is None:
+            here = await found.pieces([chunk_id for group in part for chunk_id in (*group.chunk_ids, *group.duplicates)])
+        shown += [one for group in part if (one := _shown(group, here)) is not None]
+    marked = await found.marked([one.text for one in shown], highlighted) if highlighted and shown else []
+    return [_passage(one, mark) for one, mark in zip_longest(shown, marked)], groups
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A group whose chunks are at hand; `text` is that of `pieces`, joined."""
+
+    best: Ranked
+    pieces: Sequence[Piece]
+    duplicates: Sequence[Piece]
+    text: str
+
+
+def _shown(group: Group, pieces: Mapping[UUID, Piece]) -> _Shown | None:
+    """None when its document is gone, and every other that says the same."""
+    own = [pieces[chunk_id] for chunk_id in group.chunk_ids if chunk_id in pieces]
+    others = [pieces[chunk_id] for chunk_id in group.duplicates if chunk_id in pieces]
+    if len(own) == len(group.chunk_ids):
+        return _Shown(group.best, own, others, joined_text(own))
+    if not others:
+        return None
+    first, *rest = others
+    return _Shown(replace(group.best, chunk_id=first.chunk_id), [first], rest, first.text)
+
+
+def _passage(shown: _Shown, marked: str | None) -> Passage:
+    first, last, best = shown.pieces[0], shown.pieces[-1], shown.best
+    return Passage(
+        chunk_id=best.chunk_id,
+        chunk_ids=[piece.chunk_id for piece in shown.pieces],
+        document_id=first.document_id,
+        version=first.version,
+        filename=first.filename,
+        page=first.page,
+        start=first.start,
+        end=last.end,
+        text=shown.text,
+        highlights=highlights(shown.text, marked) if marked is not None else [],
+        score=best.score,
+        scores=PassageScores(semantic=best.semantic, keyword=best.keyword, name=best.name),
+        duplicates=[place_of(piece) for piece in shown.duplicates],
+    )
+
+
+def place_of(piece: Piece) -> PassagePlace:
+    """Where a chunk stands."""
+    return PassagePlace(
+        chunk_id=piece.chunk_id,
+        document_id=piece.document_id,
+        filename=piece.filename,
+        page=piece.page,
+        start=piece.start,
+        end=piece.end,
+    )
