@@ -63,6 +63,11 @@ _USUAL_CITIES = {
     5128581: ["New York"], 2886242: ["Cologne"], 2867714: ["München"], 3128760: ["Barcelona"], 4140963: ["Washington DC"],
     703448: ["Kiev"], 1816670: ["Peking"], 1275339: ["Bombay"], 1566083: ["Saigon"], 1275004: ["Calcutta"],
 }  # fmt: skip
+_NEVER = {
+    "Africa", "Afrika", "America", "Amerika", "Antarctica", "Asia", "Australasia", "Eurasia", "Europa", "Europe", "Oceania",
+    "White House",
+}  # fmt: skip
+"""Names of towns that mean something else wherever they are written."""
 _UNSPACED_LANGUAGES = {"zh", "ja"}
 # Code: (country, GeoNames' number of the region, name). Those of the United States come with the package.
 _REGIONS = {
@@ -147,12 +152,12 @@ def _add_cities(index: _Index) -> dict[str, npt.NDArray[np.float64]]:
         usual = [name, *_USUAL_CITIES.get(city["geonameid"], ())]
         if population >= ALTERNATES_FROM or is_capital:
             usual.append(_without_accents(name))
-            known = {fold(name) for name in usual}
+            known = {fold(name) for name in (*usual, *_NEVER)}
             others = (other for other in city["alternatenames"] if _is_alternate(other) and fold(other) not in known)
             index.add_names(place, others, is_usual=False)
         if population >= UNSPACED_FROM:
             usual += filter(_UNSPACED.fullmatch, city["alternatenames"])
-        index.add_names(place, usual, is_usual=True)
+        index.add_names(place, (one for one in usual if one not in _NEVER), is_usual=True)
         north, east = math.radians(city["latitude"]), math.radians(city["longitude"])
         middle = np.array([math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)])
         middles[country] = middles.get(country, np.zeros(3)) + middle * (population + 1)

@@ -256,6 +256,8 @@ class _Reader:
         lower = word.casefold()
         if lower in COMPANIES and word[0].isupper() and gap in (" ", ", "):
             return None
+        if lower == "state" and any(sense.place.kind == REGION for sense in candidate.senses):
+            return None
         if gap not in _GLUE:
             return 0
         is_possessive = gap in _APOSTROPHES
@@ -294,6 +296,8 @@ class _Reader:
 
     def _city(self, text: _Text, candidate: _Candidate) -> GazetteerPlace | None:
         assert candidate.score is not None
+        if candidate.is_used:
+            return None
         place, is_usual, is_near = self._choose(text, candidate)
         if place is None:
             return None
@@ -304,15 +308,15 @@ class _Reader:
         if candidate.key in self._persons and not candidate.is_told:
             score -= 2
         if any(sense.place.kind == REGION for sense in candidate.senses):
-            # The city of New York and the state of it.
-            needed = _ENOUGH
+            # New York is a city and a state; of Delaware, Ohio, nobody speaks without its state.
+            needed = _ENOUGH if place.population >= LARGE else _ENOUGH + 1
         elif _is_shouted(text.text, candidate) and (is_common or place.population < LARGE):
             needed = _ENOUGH + 1
         elif is_common:
             needed = _ENOUGH if place.population >= LARGE else _ENOUGH + 1
-        elif (place.population >= LARGE and (is_usual or len(candidate.key) > 4)) or (place.is_capital and is_usual):
+        elif is_usual and (place.population >= LARGE or place.is_capital):
             needed = 0
-        elif place.population >= SIZEABLE and is_usual and len(candidate.key) > 5:
+        elif place.population >= (SIZEABLE if is_usual else LARGE) and len(candidate.key) > 4:
             needed = 1
         else:
             needed = _ENOUGH

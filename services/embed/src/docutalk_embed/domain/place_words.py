@@ -9,62 +9,74 @@ def _words(listed: str) -> frozenset[str]:
 
 COMMON = _words(
     """
-ada ahlen airport aku alba alice allen alliance along alot alpha alt alta alte alvin amber america ames amet anak anderson
-andrews angel annex antony apex apple april arnold ashley athens atlas auch august aurora austin avenue bad baden bar barking
-barry bath battle bay beach bear bedford bell bella belle bello bend berat bergen berkeley best bethesda beverly bihar birch
-black blue boom bor borne boulder bow bradford brand brandon brent brest brick bridge brighton bristol broken bronx brook
-brooklyn bruce buena buffalo bull burke burton bury butler butte butterfly buy byron cali calvin camden campbell cannon canton
-capital carlisle carmel carol carolina carson carter cary central chad chandler charlotte chelsea chester chico christchurch
-christian clay cleveland clifton clinton clovis clyde coast coburg colombo colon columbia columbus commerce como concepción
-concord converse cook coral corona crosby cross cruz cuba culver cypress dakota dale dallas dalton dan dar darwin date davis
-dawson dayton deal dean decatur deer delft delta denton denver depew derby diamond diego dome douglas dover downey duncan dunn
-durham eagle ede eden edison elgin elizabeth elk ellis elmira eloy elsa ely enfield enterprise ephesus epping erie esperanza
-essen essex euclid eugene eureka evans evanston everest everett fairfield fate february federal fernando florence florida
-floyd forest forst fort fortuna fox francisco frank franklin fraser fremont fresno fritz front fulton gap gardner gary gay
-georgetown gilbert glen glendale goes golden good gore graham granada grand grant grays great green greenwood griffin grove
-guinea hagen hague hall halle hamilton hamm hamme hammond hampton hanford hannover harbor hardy harper harrison harrow hart
-harvey hastings havelock hayes hays heath helena hemet henderson henry herne hidalgo highland hill hilo hobart hobbs hof
-holiday holland hollister holy home hook hope houston howard hub hudson hull humble hunter huntington hyde hürth imperial
-independence independencia indio industry ipswich irvine irving isla island itu jackson jam james janesville januar januari
-jasper jeddah jefferson jena jerome jersey jordan joy juan junction june jupiter justice kali keller kelly kent kerman
-keystone kim king kingston kita klin knox korea lacey lafayette lage lagrange lake lancaster lander langley langue laplace
-laredo latin lauf laurel laut laval lawrence lead lena lend lens leo leon leonardo leone lewis lexington liberal libertad
-liberty lima limburg lincoln linden lisle livingston lodi logan lorain lord lorenzo loreto love lowell lucas luther luz lynn
-lyon mach madison magna magnolia mainz malden male mali malta malvern man manage manchester mansfield maple march marco maria
-marion mark marks marl marshall martin mary mason mau max maxwell may mayfield mcallen mcdonald media melbourne melrose mentor
-mercedes mercer merida meriden meridian mesa metro midland midstream midway milan miles milford miller milo minden mine
-miramar mission mobile modesto mol moline monaco monday monroe monrovia monsanto montana monte montgomery moor moore mora more
-morgan morris morton moss most mount much mumford murphy murray muse mustang nancy napa naples nara natal natick national
-nazareth nelson neon neu neuen new newark newport newton nice nigel niger nobel noble none norfolk normal norman north norton
-norwich nova novo oak oba oban ocean ochota od of officer ogden olive olympia one ontario opportunity oral orange oregon orion
-orlando orsay osage osman oswego oxford pace pacific page palm palma palmas palmer para paradise paramount pari parker parma
-parole pasadena pasco pau paulo paz peak pearl pen penn peoria perris perry perth peter peters petersburg phoenix pierre pine
-piper pittsburgh plain plano plast plata plunge pola police polo pomona ponce pop port portage porter portland post potter
-powder preston price princeton progreso progress prospect prosper providence pueblo puma pure quincy racine raleigh ralston
-ramos ramsey ranger rayleigh raymond reading real redmond regen regina reservoir retreat reunion rich richmond ridge ringwood
-rio rivera riverside robbins robert robertson rochester rock rockford rockwell rocky rogers rolla roma roman romeo rosa
-rosario rose roseville ross roswell roth round rowland roy royal rugby ruse russell rustic rye saga saint sake sale salem
-salina salinas salt salvador same san sanders sanford sanger santa santiago santo santos sari savage savannah sawyer say
-schwerin scott sedan sedona seek seguin selma semen semi seneca sens serrano seven severn shan shaping sharon shaw shelby
-shelton shepherd sherman shirley shu sidney siegen sierra sim simpson singen skip smart smiths snow sofia solar soledad solo
-solon somerset sonora soo south sparks spencer split spring springfield springs square st stafford stamford standish stanley
-stanton star stark state steele sterling stern stevens stewart stone stratford stuart sue suez suffolk sugar sumber summer
-summit sun sunday sunrise superior surat surprise surrey sutton sweet swift sydney tak talent tampa tank taylor tell tempe
-temple thames the thomas thornton time titan toledo tomas tomball tomé torrance torrent torres tours tower trenton trier
-trinidad trinity troy truth tucker tulsa turbo turin turkey turner tyler ulm un una union unity universal university unión
-upper urban vale valence valencia valley van vance venice venus vera vernon verona vic victor victoria vienna villa vince
-vincennes vineyard viola virginia vista vitoria wa wai walkden walker wallace wallis waltham walton ward warner warren
-warrington warsaw warwick washington waterford waterloo watford watson wau wayne webb webster wedding weiden wellington wells
-werder west westminster weston westport white whittier wien will wilmington wilson winchester windsor winslow winston winter
-wolf wood woods woodstock worms worth wright yakima york young yuma zion zug
+ada adachi adelaide aguilar ahlen aihara airport ajax aku alba albi alexandria alhambra alice allen alliance along alot alpha
+alt alta alte alvarez alvin amber america americana ames amet amherst anak anderson andrews angel angers annex antioch antony
+apex apolda apple april araras archway armenia arnold ashley assis astoria athens atlas auch august aurora austin autun avenue
+bad baden balsas bar bari barking barrie barry bath battle bay beach bear beaumont beaune bedford belgrano bell bella belle
+bellevue bello bend bendorf berat bergen berkeley best bethesda beverly bihar billings birch black blackburn blue bolton boom
+bor borne boulder bow bradford braga brand brandon brent brest breves brick bridge brighton bristol brits broken bronx brook
+brooklyn bruce buda buena buffalo bull burbank burgos burke bursa burton bury butler butte butterfly buy byron cali calvin
+calw camden campbell candelaria cannon canton capas capital carlisle carlsbad carmel carmona carol carolina carrefour carson
+cartago carter cary castillo castres castro celle central centurion cerro chad chandler charlotte chavez chelsea chester chico
+chihuahua chinatown christchurch christian clay clearwater cleveland clifton clinton clovis clyde coast coburg colina colombo
+colon columbia columbus commerce commonwealth como concepcion concepción concord concordia converse cook coral cork coro
+corona coronel corrientes crawley creil crosby cross cruz crystal cuba culver cypress dakota dale dallas dalton dan dar darwin
+date davenport davie davis dawson dayton deal dean decatur deer delft delicias delta denton denver depew derby diamond diaz
+diego diez dole dome douglas dover downey dudley duncan dunn durham eagle ede eden edison ejido elgin elizabeth elk ellis
+elmira eloy elsa ely emden enfield enterprise ephesus epping erie esperanza essen essex euclid eugene eureka evans evanston
+everest everett evry fairfield fate february federal fernandez fernando florence flores florida floyd fontana forest formosa
+forst fort fortuna fox franca francisco frank franklin fraser fremont fresno frisco fritz front fulton gama gap garcia gardner
+garland gary gay george georgetown gilbert glen glendale goes golden golfe gomez gonzalez good gore graham granada grand grant
+grasse grays great green greenwood gresham griffin grove guadalupe guinea guli gutierrez guzman hagen hague hall halle
+hamilton hamm hamme hammond hampton hanford hannover harbor hardy harlem harper harrison harrow hart harvey hastings havelock
+hayes hays hayward heath hebi heide helena hemer hemet henderson henry herne herrera hidalgo highland hill hilo hitachi hobart
+hobbs hof holiday holland hollister hollywood holy home hook hope houston howard hub hudson hull humble hunter huntington hyde
+hürth imperial independence independencia indio industry ipswich irvine irving isla island itu jackson jam james janesville
+januar januari jasper jeddah jefferson jena jerome jersey jimenez jolo jordan joy juan junction june jupiter justice kali kamp
+kawasaki kehl keller kelly kennedy kent kerman keystone kim king kingston kirov kita klin knox komatsu korea kota lacey
+lafayette lagarto lage lages lagrange lahr lake lampa lancaster landau lander langley langue laon laplace laredo latin latina
+lauf laurel laut laval lawrence lead leimen lena lend lens leo leon leonardo leone lewis lexington liberal libertad liberty
+lima limburg lincoln linden lisle livingston lodi logan lohmar loni lopez lorain lord lorenzo loreto love lowell lucas luther
+luz lynn lyon mach madison magna magnolia mainz malabon malden male mali malta malvern man manage manchester mansfield maple
+march marco maria marion mark marks marl marshall martin martinez mary mason massy mati mau max maxwell may mayen mayfield
+mcallen mcdonald meads meaux media medina melbourne melrose mendez mendoza mentor mercedes mercer merida meriden meridian
+merlo mesa mesquite metro midland midstream midway milan miles milford miller milo milton minden mine miramar mission mobile
+modesto mol moline monaco monday monroe monrovia monsanto montana monte montgomery moor moore mora morales more moreno morgan
+morris morton mosquera moss most mount much mumford munoz murphy murray muse mustang naga nancy napa naples nara natal natick
+national nazareth nelson neon neu neuen new newark newport newton nice nigel niger nobel noble none norden norfolk normal
+norman north norton norwich nova novo oak oba oban ocean ochota od of officer ogden olive olympia one ontario opportunity oral
+oran orange oregon orion orlando orsay ortiz osage osman oswego oxford pace pacific page palm palma palmas palmer pandi para
+paradise paramount pari parker parla parma parole pasadena pasco passos pasto pau paulo paz peak pearl peine pen penn peoria
+pereira perez perm perris perry perth pest peter peters petersburg phoenix pierre pine piper pittsburgh plain plano plast
+plata plunge plymouth poissy pola police polo pomona ponce poole pop port portage porter portland posadas post potter powder
+prato preston price princeton privas progreso progress prospect prosper providence provo pueblo puma puno pure queens quincy
+racine raleigh ralston ramirez ramos ramsey ranger rayleigh raymond reading real redmond rees regen regina reservoir retiro
+retreat reunion reus rialto rich richardson richmond ridge ringwood rio rivera riverside robbins robert robertson rochester
+rock rockford rockwell rocky rodriguez rogers rojas rolla roma roman romeo romero rosa rosario rose roseville ross roswell
+roth round rowland roy royal rugby ruiz ruse russell rustic rye saga saint sake sale salem salina salinas salon salt salta
+salto salvador same san sanchez sanders sanford sanger santa santana santiago santo santos sarandi sari savage savannah sawyer
+say schwerin scott sedan sedona seek seguin selma semen semi seneca sens serra serrano seven severn shan shaping sharon shaw
+shelby shelton shepherd sherman shirley shu sidney siegen sierra silang silva sim simpson singen sinop skip slough smart
+smiths snow sobral sofia solar soledad solo solon somerset sonora soo south souza sparks spencer speyer split spring
+springfield springs square st stade stafford stamford standish stanley stanton star stark state steele stein sterling stern
+stevens stewart stone stratford stuart sue suez suffolk sugar sumber summer summit sun sunday sunrise superior surat surprise
+surrey sutton sweet swift sydney tak takeo talent tampa tank tanta taylor tell tempe temple teni terrebonne thames the thomas
+thornton time timon titan toledo tomas tomball tomé torrance torrent torres touba tours tower toyota trenton trier trindade
+trinidad trinity troy truth tucker tulsa turbo turin turkey turner tyler uelzen ulm un una union unity universal university
+unión upper urban usera vale valence valencia valenzuela valera vallejo valley van vance varel vargas vaughan vedado vega
+venice venus vera verden vernon verona viana vic vichy victor victoria vienna vigo villa vince vincennes vineyard viola
+virginia vista vitoria wa wai wakefield walkden walker wallace wallis waltham walton ward warner warren warrington warsaw
+warwick washington waterford waterloo watford watson wau wayne webb webster wedding wedel weiden wellington wells werder werl
+wesel west westminster weston westport white whittier wien wiesloch will wilmington wilson winchester windsor winslow winston
+winter wolf wood woods woodstock worms worth wright yakima york young yuma zion zug
 """
 )
 """A name from here is believed only with good reason beside it: it is a word of some language, a first name, a surname, a
 month, or the name of something else, more often than a place."""
 AMBIGUOUS_COUNTRIES = _words(
     """
-chad congo cuba dominica georgia guernsey guinea holland israel jersey jordan macedonia mali man martinique micronesia monaco
-niger palau reunion togo turkey us wales
+chad dominica georgia guernsey guinea holland jersey jordan macedonia mali man martinique monaco niger palau reunion togo
+turkey us
 """
 )
 """Countries whose name is also a person's, a word's or another place's."""
