@@ -13,6 +13,7 @@ import hashlib
 import math
 import re
 import struct
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class ReceivedTexts:
 
     body: dict[str, Any]
     authorization: str | None
+    received_at: float
+    """By `time.monotonic`."""
 
     @property
     def texts(self) -> list[str]:
@@ -83,8 +86,12 @@ class EmbeddingsServer:
     """Seconds that each answer takes."""
     failures: deque[Failure] = field(default_factory=deque)
     outage: Failure | None = None
+    hold: asyncio.Event | None = None
+    """No request is answered before it is set."""
     ignores_format: bool = False
     """Send numbers, whatever encoding was asked for, as some servers do."""
+    sends_base64: bool = False
+    """Send base64, whatever encoding was asked for."""
     max_characters: int | None = None
     """Longer texts are refused with 400, as endpoints refuse what exceeds their context."""
     requests: list[ReceivedTexts] = field(default_factory=list)
@@ -103,12 +110,14 @@ class EmbeddingsServer:
         await self._stack.aclose()
 
     async def _embeddings(self, request: Request) -> Response:
-        received = ReceivedTexts(await request.json(), request.headers.get("authorization"))
+        received = ReceivedTexts(await request.json(), request.headers.get("authorization"), time.monotonic())
         self.requests.append(received)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
             await asyncio.sleep(self.delay)
+            if self.hold is not None:
+                await self.hold.wait()
             failure = self.failures.popleft() if self.failures else self.outage
             return self._refusal(received) or (self._answer(received) if failure is None else self._failed(failure, received))
         finally:
@@ -137,7 +146,7 @@ class EmbeddingsServer:
     def _answer(self, received: ReceivedTexts, dimension: int | None = None, missing: int = 0) -> Response:
         model = received.body["model"]
         vectors = [vector_of(text, dimension or self.models[model]) for text in received.texts]
-        encoded = received.body.get("encoding_format") == "base64" and not self.ignores_format
+        encoded = self.sends_base64 or (received.body.get("encoding_format") == "base64" and not self.ignores_format)
         data = [
             {"object": "embedding", "index": index, "embedding": _base64(vector) if encoded else vector}
             for index, vector in enumerate(vectors[: len(vectors) - missing])

@@ -23,26 +23,35 @@ from docutalk_embed.adapters.model_registry import ModelRecord, ModelUnavailable
 
 log = get_logger(__name__)
 
-_FIRST_DELAY = 0.5
-_LONGEST_DELAY = 20.0
 _TIMES_SHORTENED = 2
+_URGENT = (Lane.QUERY, Lane.INTERACTIVE)
 
 
 @dataclass(frozen=True)
-class _Patience:
-    """How long a caller waits, in seconds: for one answer, and in all, with what is tried again."""
+class Patience:
+    """Seconds that a caller waits: for one answer, and in all, with what is tried again."""
 
     request: float
     total: float
 
 
-_QUERY = _Patience(5.0, 6.0)
-"""The asker of a search gives up after 10 s."""
-_INTERACTIVE = _Patience(40.0, 45.0)
-"""A local server may have to load the model first."""
-_PATIENT = _Patience(120.0, 180.0)
-"""Then the message goes back to waiting, for as long as it takes."""
-_PATIENCE = {Lane.QUERY: _QUERY, Lane.INTERACTIVE: _INTERACTIVE}
+@dataclass(frozen=True)
+class Delays:
+    """How long is waited for an endpoint, in seconds."""
+
+    first: float = 0.5
+    """Before it is asked again; doubled each time, up to `longest`, where the endpoint does not say how long."""
+    longest: float = 20.0
+    query: Patience = Patience(5.0, 6.0)
+    """The asker of a search gives up after 10 s."""
+    interactive: Patience = Patience(40.0, 45.0)
+    """A local server may have to load the model first."""
+    documents: Patience = Patience(120.0, 180.0)
+    """Then the message goes back to waiting, for as long as it takes."""
+
+    def of(self, lane: Lane) -> Patience:
+        """The patience of who waits in a lane."""
+        return {Lane.QUERY: self.query, Lane.INTERACTIVE: self.interactive}.get(lane, self.documents)
 
 
 class _Refused(Exception):
@@ -61,8 +70,11 @@ class OpenAIEndpoint:
     """One endpoint, and who may ask it when: of `concurrency` requests at once one is kept for searches and answers, and a
     change of model has one at most."""
 
-    def __init__(self, url: str, api_key: str | None, *, batch: int = 64, concurrency: int = 4) -> None:
+    def __init__(
+        self, url: str, api_key: str | None, *, batch: int = 64, concurrency: int = 4, delays: Delays | None = None
+    ) -> None:
         """`batch`: texts in one request."""
+        self.delays = delays or Delays()
         self.host = urlsplit(url).netloc
         self.batch = batch
         self.client = AsyncOpenAI(
@@ -75,7 +87,8 @@ class OpenAIEndpoint:
         self._all = asyncio.Semaphore(concurrency)
         self._documents = asyncio.Semaphore(max(1, concurrency - 1))
         self._background = asyncio.Semaphore(1)
-        self._resumes = 0.0
+        self.resumes = 0.0
+        """When it wants to be asked again, by `time.monotonic`."""
 
     @contextlib.asynccontextmanager
     async def slot(self, lane: Lane) -> AsyncIterator[None]:
@@ -83,15 +96,15 @@ class OpenAIEndpoint:
         async with contextlib.AsyncExitStack() as stack:
             if lane is Lane.BACKGROUND:
                 await stack.enter_async_context(self._background)
-            if lane not in _PATIENCE:
+            if lane not in _URGENT:
                 await stack.enter_async_context(self._documents)
-                await asyncio.sleep(max(0.0, self._resumes - time.monotonic()))
+                await asyncio.sleep(max(0.0, self.resumes - time.monotonic()))
             await stack.enter_async_context(self._all)
             yield
 
     def pause(self, seconds: float) -> None:
         """The endpoint takes nothing for so long."""
-        self._resumes = max(self._resumes, time.monotonic() + min(seconds, _PATIENT.total))
+        self.resumes = max(self.resumes, time.monotonic() + min(seconds, self.delays.documents.total))
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -127,10 +140,11 @@ class OpenAIEmbedder:
         return np.concatenate(vectors)
 
     async def _request(self, texts: Sequence[str], lane: Lane) -> Vectors:
-        patience = _PATIENCE.get(lane, _PATIENT)
+        delays = self._endpoint.delays
+        patience = delays.of(lane)
         tokens = self._record.max_tokens
         ends: float | None = None
-        delay = _FIRST_DELAY
+        delay = delays.first
         shortened = 0
         while True:
             try:
@@ -151,7 +165,7 @@ class OpenAIEmbedder:
                 if refusal.retry_after is not None:
                     self._endpoint.pause(refusal.retry_after)
                 await asyncio.sleep(wait)
-                delay = min(delay * 2, _LONGEST_DELAY)
+                delay = min(delay * 2, delays.longest)
 
     async def _ask(self, texts: list[str], timeout: float) -> Vectors:
         try:
