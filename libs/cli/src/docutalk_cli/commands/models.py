@@ -194,7 +194,7 @@ def status(*, follow: Follow = False, url: Url = None, home: HomeFolder = None, 
 
 @app.command("pause")
 def pause(url: Url = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
-    """Stop computing the new model's vectors for a while. New documents still get both."""
+    """Stop computing the new model's vectors for a while; nothing that is computed is lost."""
     _step("pause", url, home, as_json=as_json)
 
 
