@@ -29,6 +29,9 @@ from docutalk_embed.consumers.request_change_list import request_change_list
 from docutalk_embed.consumers.request_change_start import request_change_start
 from docutalk_embed.consumers.request_change_step import request_change_step
 from docutalk_embed.consumers.request_document_similar import request_document_similar
+from docutalk_embed.consumers.request_model_list import request_model_list
+from docutalk_embed.consumers.request_model_register import request_model_register
+from docutalk_embed.consumers.request_model_remove import request_model_remove
 from docutalk_embed.consumers.request_passage_compare import request_passage_compare
 from docutalk_embed.consumers.request_passage_search import request_passage_search
 from docutalk_embed.consumers.request_place_list import request_place_list
@@ -65,6 +68,9 @@ def subscribe(broker: MessageBroker, db: Database, registry: ModelRegistry) -> N
     broker.answer("rpc.embed.v1.settings.change", request_settings_change(db))
     broker.answer("rpc.embed.v1.text.embed", request_text_embed(registry))
     broker.answer("rpc.embed.v1.place.list", request_place_list(db))
+    broker.answer("rpc.embed.v1.model.list", request_model_list(db, registry))
+    broker.answer("rpc.embed.v1.model.register", request_model_register(db, registry))
+    broker.answer("rpc.embed.v1.model.remove", request_model_remove(db, registry))
     broker.answer("rpc.embed.v1.change.start", request_change_start(db))
     broker.answer("rpc.embed.v1.change.list", request_change_list(db))
     broker.answer("rpc.embed.v1.change.step", request_change_step(db, registry))
