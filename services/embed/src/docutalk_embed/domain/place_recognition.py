@@ -8,7 +8,6 @@ meant is decided by a country or state behind it or near it, else by size.
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,13 +34,15 @@ DOMINANT = 20
 _ENOUGH = 2
 """How much must speak for a name; each reason counts 1 to 3."""
 
-_CAPITALS = "".join(map(chr, filter(lambda code: chr(code).isupper() or chr(code).istitle(), range(sys.maxunicode))))
-_NAME = re.compile(rf"(?<![^\W_])[{_CAPITALS}][^\W\d_]*")
+# Without the rare capitals beyond 16 bits, and with the look back behind the capital: either way it would be five times slower.
+_CAPITALS = "".join(map(chr, filter(lambda code: chr(code).isupper() or chr(code).istitle(), range(0x10000))))
+_NAME = re.compile(rf"[{_CAPITALS}](?<![^\W_].)[^\W\d_]*")
 # Within a name of several words: spaces, the end of a line, a hyphen, an apostrophe, the point of an abbreviation.
 _NEXT = re.compile(r"(?:[ \u00a0]|\n|[-'’]|\.[ \u00a0]?)([^\W\d_]+)")
 _BEFORE = re.compile(r"([^\W\d_]+)([^\w\n]{0,3})\Z")
 _BEHIND = re.compile(r"([^\w\n]{0,3})([^\W\d_]+)")
 _QUALIFIER = re.compile(r",?\s{1,2}(?=\w)|\s?\(|,?\n")
+_LISTED = re.compile(r"[,;/]? ?(?:(?:and|or|und|oder|sowie|et|ou|y|o|e|en|of) )?")
 _CODE = re.compile(r"(D\.? ?C\.?|[A-Z]{2,3})(?!\w)")
 _UNSPACED = re.compile(r"[\u30a0-\u30ff\u4e00-\u9fff]")
 _SPACE = frozenset(" \u00a0")
@@ -70,6 +71,8 @@ class _Candidate:
     key: str
     senses: Sequence[Sense]
     score: int | None = 0
+    number: int = 0
+    """Among the names of the text."""
     chosen: GazetteerPlace | None = None
     is_told: bool = False
     """Whether the state or country right behind it tells which one is meant."""
@@ -130,6 +133,8 @@ class _Reader:
         if _UNSPACED.search(text) is not None:
             found.extend(self._unspaced(text))
             found.sort(key=lambda candidate: candidate.start)
+        for number, candidate in enumerate(found):
+            candidate.number = number
         return _Text(text, found, {one.start: one for one in found}, {one.end: one for one in found})
 
     def _longest(self, text: str, start: int, end: int) -> _Candidate | None:
@@ -243,7 +248,7 @@ class _Reader:
             ahead = _word_before(text.text, before.start())
             return 2 if ahead is not None and ahead.group(1).casefold() in LOCATIVE else 0
         neighbour = text.ends.get(before.end(1))
-        if neighbour is not None and neighbour.score is not None and not is_initial:
+        if not is_initial and ((neighbour is not None and neighbour.score is not None) or self._is_beside_nouns(candidate)):
             return 0
         candidate.is_person = is_initial or gap in _SPACE
         return None
@@ -260,12 +265,21 @@ class _Reader:
             return None
         if gap not in _GLUE:
             return 0
-        is_possessive = gap in _APOSTROPHES
-        if word[0].isupper() and not is_possessive and lower not in FOLLOWERS and behind.start(2) not in text.starts:
+        if word[0].isupper() and not (
+            gap in _APOSTROPHES
+            or lower in FOLLOWERS
+            or lower in FUNCTION_WORDS
+            or behind.start(2) in text.starts
+            or self._is_beside_nouns(candidate)
+        ):
             return None
         if gap == " " and lower in SPEAKING:
             return -2
         return 2 if gap == "-" and lower == "based" else 0
+
+    def _is_beside_nouns(self, candidate: _Candidate) -> bool:
+        """Whether a capital letter beside the name says nothing: German has them on every noun. A city is still doubted."""
+        return self._language == "de" and any(sense.place.kind == COUNTRY for sense in candidate.senses)
 
     def places(self, text: _Text) -> list[FoundPlace]:
         """The decisions."""
@@ -290,8 +304,8 @@ class _Reader:
         if any(sense.place.kind == REGION for sense in candidate.senses):
             # Georgia and its American namesake.
             score = 2 if text.countries & self._gazetteer.neighbours(country.country) else 0
-        elif text.countries - {country.country}:
-            score += 1
+        else:
+            score += bool(text.countries - {country.country}) + _is_listed(text, candidate)
         return country if score >= _ENOUGH else None
 
     def _city(self, text: _Text, candidate: _Candidate) -> GazetteerPlace | None:
@@ -301,13 +315,16 @@ class _Reader:
         place, is_usual, is_near = self._choose(text, candidate)
         if place is None:
             return None
-        score = candidate.score + is_near
+        is_region = any(sense.place.kind == REGION for sense in candidate.senses)
+        if is_region and not is_usual:
+            return None
+        score = candidate.score + is_near + (not is_region and _is_listed(text, candidate))
         is_common = candidate.key in COMMON or self._is_word(candidate)
         if candidate.key in self._told and not candidate.is_told:
             score += 1 if is_common else 2
         if candidate.key in self._persons and not candidate.is_told:
             score -= 2
-        if any(sense.place.kind == REGION for sense in candidate.senses):
+        if is_region:
             # New York is a city and a state; of Delaware, Ohio, nobody speaks without its state.
             needed = _ENOUGH if place.population >= LARGE else _ENOUGH + 1
         elif _is_shouted(text.text, candidate) and (is_common or place.population < LARGE):
@@ -368,6 +385,26 @@ _TOLD_BY_REGION = frozenset({"US", "CA", "AU"})
 def _word_before(text: str, start: int) -> re.Match[str] | None:
     """The word before this place on its line, and what stands between."""
     return _BEFORE.search(text, max(0, start - 40), start)
+
+
+def _is_listed(text: _Text, candidate: _Candidate) -> bool:
+    """Whether a name that is surely a place stands beside this one in a list."""
+    before, behind = candidate.number - 1, candidate.number + 1
+    return (before >= 0 and _is_sure(text.candidates[before]) and _joins(text, text.candidates[before], candidate)) or (
+        behind < len(text.candidates) and _is_sure(text.candidates[behind]) and _joins(text, candidate, text.candidates[behind])
+    )
+
+
+def _joins(text: _Text, first: _Candidate, second: _Candidate) -> bool:
+    return _LISTED.fullmatch(text.text, first.end, second.start) is not None
+
+
+def _is_sure(candidate: _Candidate) -> bool:
+    if candidate.score is None:
+        return False
+    if candidate.is_told or any(place.kind == COUNTRY for place, _ in candidate.senses):
+        return candidate.key not in AMBIGUOUS_COUNTRIES
+    return candidate.key not in COMMON and any(place.population >= LARGE for place, _ in candidate.senses)
 
 
 def _is_shouted(text: str, candidate: _Candidate) -> bool:

@@ -83,7 +83,7 @@ turkey us
 LOCATIVE = _words(
     """
 across around aus außerhalb bei desde em en hacia in innerhalb inside naar nach nahe near outside près throughout uit vers
-within à
+within à в во г город городе из около под
 """
 )
 """Before a place, and seldom before a person."""
