@@ -5,17 +5,13 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from docutalk_common.contracts.embed import Highlight
 from docutalk_embed.domain import (
     EXACT_SCAN_CHUNKS,
-    HIGHLIGHT_START,
-    HIGHLIGHT_STOP,
     MAX_QUERY_CHARACTERS,
     InvalidQuery,
     Lexeme,
     any_of,
     clean_query,
-    highlights,
     inverse_document_frequency,
     keyword_query,
 )
@@ -24,11 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
-
-
-def marked(*parts: str) -> str:
-    """Every second part marked."""
-    return "".join(HIGHLIGHT_START + part + HIGHLIGHT_STOP if number % 2 else part for number, part in enumerate(parts))
 
 
 def test_fusion_weighs_both_lists_scaled_over_their_union() -> None:
@@ -96,24 +87,6 @@ def test_a_query_of_unknown_words_has_no_keyword_part() -> None:
 
 def test_quotes_and_backslashes_in_words_stay_words() -> None:
     assert any_of(["o'clock", "c:\\dir"]) == "'o''clock' | 'c:\\\\dir'"
-
-
-def test_highlights_count_code_points() -> None:
-    text = "Größe 😀 der Brücken"
-    assert highlights(text, marked("Größe 😀 der ", "Brücken")) == [Highlight(start=12, end=19)]
-    assert text[12:19] == "Brücken"
-
-
-def test_a_text_that_came_back_changed_has_no_highlights() -> None:
-    assert highlights("a <b> c", marked("a  ", "c")) == []
-    assert highlights("a b", marked("a ")) == []
-
-
-@given(st.lists(st.text(st.characters(exclude_characters=HIGHLIGHT_START + HIGHLIGHT_STOP), min_size=1), max_size=7))
-def test_highlights_point_at_exactly_the_marked_parts(parts: list[str]) -> None:
-    text = "".join(parts)
-    found = highlights(text, marked(*parts))
-    assert [text[found_part.start : found_part.end] for found_part in found] == parts[1::2]
 
 
 def test_a_query_loses_what_cannot_be_stored() -> None:

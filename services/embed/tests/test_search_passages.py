@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from docutalk_common.contracts.embed import PassagesFound, SearchFilters, SearchMode, SearchPassages
 from docutalk_embed.adapters.batcher import Lane
-from docutalk_embed.adapters.passage_repository import PassageRepository
+from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
+from docutalk_embed.adapters.word_index import WordIndex, WordQuery
 from docutalk_embed.domain import MAX_QUERY_CHARACTERS, InvalidQuery, any_of, keyword_query
+from docutalk_embed.domain.words import parse_query
 from docutalk_embed.use_cases.search_passages import search_passages
 
 from .conftest import Indexed
@@ -106,11 +108,11 @@ async def test_candidates_from_the_word_index_score_as_a_full_scan_does(indexed:
     await indexed.add([PUMPS, REVENUE, GARDEN, "Pumps, pumps and pumps.", "Nothing of the kind."])
     async with indexed.db.read() as session:
         passages = PassageRepository(session, indexed.workspace_id, SearchFilters())
-        lexemes = await passages.lexemes("replace pumps in spring")
-        scan = keyword_query(lexemes, 5, 5)
+        words = await WordIndex(session, indexed.workspace_id).read(parse_query("replace pumps in spring"))
+        scan = keyword_query(words.lexemes, 5, 5)
         assert scan is not None
-        everything = await passages.matching(scan)
-        by_index = await passages.matching(replace(scan, candidates=any_of([lexeme.text for lexeme in lexemes])))
+        everything = await passages.matching(scan, words)
+        by_index = await passages.matching(replace(scan, candidates=any_of([one.text for one in words.lexemes])), words)
     assert len(everything) == 3
     assert list(by_index.items()) == list(everything.items())
 
@@ -131,7 +133,7 @@ async def test_limit_cuts_the_list(indexed: Indexed) -> None:
         ("state-of-the-art <b>pump</b> in the pump-house", "pump", ["pump", "pump"]),
         ("line one\n\n\tline  two &amp; pump's end", "pump line", ["line", "line", "pump"]),
         ("cost is 3.5 million, i.e. -3.5e6 in 2024", "3.5 2024", ["3.5", "2024"]),
-        ("marks \ue000pump\ue001 of its own", "pump", []),
+        ("marks \ue000pump\ue001 of its own", "pump", ["pump"]),
     ],
 )
 async def test_highlights_are_exactly_the_querys_words(indexed: Indexed, text: str, query: str, expected: list[str]) -> None:
@@ -176,11 +178,12 @@ async def test_the_index_finds_what_exact_search_finds_within_a_small_workspace(
     for indexed, limit in ((small, 10), (large, 10), (small, 30)):
         for noun in nouns[:6]:
             [vector] = await indexed.registry.built_in.embed([f"what about the {noun}?"], Lane.QUERY)
-            literal = str(vector.tolist())
+            compared = QueryVector("embeddings_1", str(vector.tolist()))
+            words = WordQuery(parse_query(noun))
             async with indexed.db.read() as session:
                 passages = PassageRepository(session, indexed.workspace_id, SearchFilters())
-                exact = await passages.nearest("embeddings_1", literal, exact=True, limit=limit)
-                by_index = await passages.nearest("embeddings_1", literal, exact=False, limit=limit)
+                exact = await passages.nearest(compared, words, exact=True, limit=limit)
+                by_index = await passages.nearest(compared, words, exact=False, limit=limit)
             assert len(by_index) == limit
             assert len(set(by_index) & set(exact)) >= 0.9 * limit
             hits += len(set(by_index) & set(exact))

@@ -10,18 +10,21 @@ from uuid import UUID
 
 from docutalk_common.contracts.embed import SearchFilters
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_embed.adapters.filter_conditions import document_conditions
-from docutalk_embed.domain import HIGHLIGHT_START, HIGHLIGHT_STOP, KeywordQuery, Lexeme
+from docutalk_embed.adapters.filter_conditions import LIVE, document_conditions
+from docutalk_embed.adapters.word_index import WordQuery
+from docutalk_embed.domain import KeywordQuery
 from docutalk_embed.domain.grouping import Piece
+from docutalk_embed.domain.names import MAX_SHARING, Names, NameWord, weigh_names
 from docutalk_embed.domain.ranking import LIST_SIZE
 
 # As subqueries, because a bare cast of a parameter is parsed again for every row: 29 ms instead of 2 for 1,400 rows.
 _VECTOR = "(SELECT CAST(CAST(:vector AS text) AS halfvec))"
 _WEIGHTS = "(SELECT CAST(CAST(:weights AS text) AS sparsevec))"
 _CANDIDATES = "(SELECT CAST(CAST(:candidates AS text) AS tsquery))"
-_HIGHLIGHTED = "(SELECT CAST(CAST(:highlighted AS text) AS tsquery))"
+_REST = "(SELECT CAST(CAST(:rest AS text) AS sparsevec))"
 _DISTANCE = f"e.embedding <#> {_VECTOR}"
 
 # Iterative: the scan goes on until enough rows have passed the filters. With sorting forbidden the index, which returns
@@ -31,16 +34,26 @@ USE_INDEX = (
     " set_config('hnsw.max_scan_tuples', '200000', true), set_config('enable_sort', 'off', true)"
 )
 
-_HEADLINE = f"HighlightAll=true, StartSel={HIGHLIGHT_START}, StopSel={HIGHLIGHT_STOP}"
+
+def is_missing_table(error: ProgrammingError) -> bool:
+    """Whether a model's table was dropped after the transaction had seen the model."""
+    return getattr(error.orig, "sqlstate", None) == "42P01"
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a search finds: the serving model's id, the workspace's live chunks and its weight of meaning (None: default)."""
+    """What a search finds: the number of live chunks of the workspace, and its weight of meaning (None: the default)."""
 
-    serving_id: int
     total: int
     semantic_weight: float | None
+
+
+@dataclass(frozen=True)
+class QueryVector:
+    """A query's vector as PostgreSQL reads it, and the table of the vectors that it may be compared with."""
+
+    table: str
+    literal: str
 
 
 class PassageRepository:
@@ -55,13 +68,10 @@ class PassageRepository:
     async def scope(self) -> Scope:
         """As this transaction sees it."""
         found = await self._session.execute(
-            text(
-                "SELECT s.model_id, coalesce(w.chunk_count, 0), w.semantic_weight"
-                " FROM serving s LEFT JOIN workspaces w ON w.workspace_id = :workspace_id"
-            ),
-            self._parameters,
+            text("SELECT chunk_count, semantic_weight FROM workspaces WHERE workspace_id = :workspace_id"), self._parameters
         )
-        return Scope(*found.one())
+        row = found.first()
+        return Scope(0, None) if row is None else Scope(*row)
 
     async def reach(self, total: int) -> int:
         """How many of the workspace's `total` chunks the filters leave."""
@@ -85,55 +95,99 @@ class PassageRepository:
         covered, total = found.one()
         return covered / total if total else 1.0
 
-    async def lexemes(self, query: str) -> list[Lexeme]:
-        """The words of a query as the index has them, with how many chunks of the workspace hold them."""
+    async def names(self, words: Sequence[str]) -> Names:
+        """What the names of documents tell of a query with these words; see `names_to_look_for`."""
         found = await self._session.execute(
             text(
-                "SELECT q.lexeme, lexeme_dimension(q.lexeme), coalesce(l.chunk_count, 0)"
-                " FROM unnest(to_tsvector('english', :query)) AS q"
-                " LEFT JOIN lexemes l ON l.workspace_id = :workspace_id AND l.lexeme = q.lexeme"
+                "SELECT array_agg(DISTINCT n.word), count(DISTINCT d.document_id),"
+                f" array_agg(d.document_id) FILTER (WHERE {self._documents}),"
+                f" array_agg(d.live_chunk_count) FILTER (WHERE {self._documents}),"
+                f" (SELECT count(*) FROM (SELECT FROM documents d WHERE {LIVE} LIMIT {2 * MAX_SHARING + 1}) AS counted)"
+                " FROM (SELECT q.word, l.lexeme FROM unnest(CAST(:words AS text[])) AS q (word),"
+                " unnest(ts_lexize('english_stem', replace(q.word, ' ', ''))) AS l (lexeme)) AS n"
+                " CROSS JOIN LATERAL (SELECT document_id FROM document_names AS kept"
+                f" WHERE kept.workspace_id = :workspace_id AND kept.lexeme = n.lexeme LIMIT {MAX_SHARING + 1}) AS kept"
+                " JOIN documents d ON d.document_id = kept.document_id AND d.live_version IS NOT NULL GROUP BY n.lexeme"
+                " ORDER BY n.lexeme"
             ),
-            self._parameters | {"query": query},
+            self._parameters | {"words": list(words)},
         )
-        return [Lexeme(*row) for row in found]
+        total, told = 0, []
+        for query_words, count, documents, chunk_counts, total_ in found:
+            told.append(NameWord(tuple(query_words), count, dict(zip(documents or (), chunk_counts or (), strict=True))))
+            total = total_
+        return weigh_names(told, total)
 
-    async def nearest(self, table: str, vector: str, *, exact: bool, limit: int = LIST_SIZE) -> dict[UUID, float]:
-        """Inner product, which is the cosine for unit vectors, by chunk, best first. `exact` compares with every vector that
-        the filters leave, else by the HNSW index."""
+    async def nearest(
+        self, vector: QueryVector, words: WordQuery, *, exact: bool, within: Sequence[UUID] = (), limit: int = LIST_SIZE
+    ) -> dict[UUID, float]:
+        """Inner product, which is the cosine for unit vectors, by chunk, best first, of the chunks that meet the conditions of
+        the query's words.
+
+        `exact` compares with every vector that the filters leave, else by the HNSW index; `within` leaves only these documents.
+        """
+        table, parameters = vector.table, self._parameters | words.parameters | {"vector": vector.literal, "limit": limit}
+        meets = f"{self._documents} AND e.workspace_id = :workspace_id{words.conditions}"
+        if within:
+            meets += " AND d.document_id = ANY(CAST(:within AS uuid[]))"
+            parameters["within"] = list(within)
+        chunks = " JOIN chunks c ON c.chunk_id = e.chunk_id" if words.conditions else ""
         if exact:
             # Sorting by anything but the bare distance keeps the planner away from the index.
             statement = (
                 f"SELECT e.chunk_id, -({_DISTANCE}) AS score FROM documents d"
-                f" JOIN {table} e ON e.document_id = d.document_id AND e.version = d.live_version"
-                f" WHERE {self._documents} AND e.workspace_id = :workspace_id"
-                " ORDER BY score DESC, e.chunk_id LIMIT :limit"
+                f" JOIN {table} e ON e.document_id = d.document_id AND e.version = d.live_version{chunks}"
+                f" WHERE {meets} ORDER BY score DESC, e.chunk_id LIMIT :limit"
             )
         else:
             await self._session.execute(text(USE_INDEX))
             statement = (
                 f"SELECT e.chunk_id, -({_DISTANCE}) AS score FROM {table} e"
-                " JOIN documents d ON d.document_id = e.document_id AND d.live_version = e.version"
-                f" WHERE {self._documents} AND e.workspace_id = :workspace_id"
-                f" ORDER BY {_DISTANCE} LIMIT :limit"
+                f" JOIN documents d ON d.document_id = e.document_id AND d.live_version = e.version{chunks}"
+                f" WHERE {meets} ORDER BY {_DISTANCE} LIMIT :limit"
             )
-        found = await self._session.execute(text(statement), self._parameters | {"vector": vector, "limit": limit})
+        found = await self._session.execute(text(statement), parameters)
         scores = {chunk_id: float(score) for chunk_id, score in found}
         if not exact:
             await self._session.execute(text("SET LOCAL enable_sort = on"))
         return scores
 
-    async def matching(self, query: KeywordQuery, *, limit: int = LIST_SIZE) -> dict[UUID, float]:
-        """BM25 score by chunk, best first."""
+    async def matching(
+        self, query: KeywordQuery, words: WordQuery, *, without: Sequence[UUID] = (), limit: int = LIST_SIZE
+    ) -> dict[UUID, float]:
+        """BM25 score by chunk, best first, of the chunks that meet the conditions of the query's words; none of the documents
+        `without`."""
         # Scores are never negative, so a chunk without any of the words has a product of exactly 0.
         chosen = f"c.words @@ {_CANDIDATES}" if query.candidates else f"c.weights <#> {_WEIGHTS} < 0"
+        parameters: dict[str, Any] = {"weights": query.weights, "candidates": query.candidates, "limit": limit}
+        if without:
+            chosen += " AND d.document_id <> ALL(CAST(:without AS uuid[]))"
+            parameters["without"] = list(without)
         found = await self._session.execute(
             text(
                 f"SELECT c.chunk_id, -(c.weights <#> {_WEIGHTS}) AS score FROM chunks c"
                 " JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
-                f" WHERE {self._documents} AND c.workspace_id = :workspace_id"
+                f" WHERE {self._documents} AND c.workspace_id = :workspace_id{words.conditions}"
                 f" AND {chosen} ORDER BY score DESC, c.chunk_id LIMIT :limit"
             ),
-            self._parameters | {"weights": query.weights, "candidates": query.candidates, "limit": limit},
+            self._parameters | words.parameters | parameters,
+        )
+        return {chunk_id: float(score) for chunk_id, score in found}
+
+    async def matching_within(
+        self, query: KeywordQuery, rest: KeywordQuery, words: WordQuery, documents: Sequence[UUID], *, limit: int = LIST_SIZE
+    ) -> dict[UUID, float]:
+        """Chunks of these documents that hold a word of `query`, with their BM25 score for `rest`, a part of it, best first."""
+        found = await self._session.execute(
+            text(
+                f"SELECT c.chunk_id, -(c.weights <#> {_REST}) AS score FROM documents d"
+                " JOIN chunks c ON c.document_id = d.document_id AND c.version = d.live_version"
+                f" WHERE {self._documents} AND d.document_id = ANY(CAST(:documents AS uuid[])){words.conditions}"
+                f" AND c.weights <#> {_WEIGHTS} < 0 ORDER BY score DESC, c.chunk_id LIMIT :limit"
+            ),
+            self._parameters
+            | words.parameters
+            | {"weights": query.weights, "rest": rest.weights, "documents": list(documents), "limit": limit},
         )
         return {chunk_id: float(score) for chunk_id, score in found}
 
@@ -142,20 +196,10 @@ class PassageRepository:
         found = await self._session.execute(
             text(
                 "SELECT c.chunk_id, c.document_id, c.version, d.filename, c.ordinal, c.page, c.start_offset, c.end_offset,"
-                " c.text, c.gap FROM chunks c JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
+                " c.text, c.gap, c.config FROM chunks c"
+                " JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
                 " WHERE c.chunk_id = ANY(CAST(:chunk_ids AS uuid[])) AND c.workspace_id = :workspace_id"
             ),
             {"workspace_id": self._parameters["workspace_id"], "chunk_ids": list(chunk_ids)},
         )
         return {row[0]: Piece(*row) for row in found}
-
-    async def marked(self, texts: Sequence[str], highlighted: str) -> list[str]:
-        """The texts with the words of the tsquery `highlighted` marked."""
-        found = await self._session.execute(
-            text(
-                f"SELECT ts_headline('english', translate(t.text, :marks, ''), {_HIGHLIGHTED}, :options)"
-                " FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (text, place) ORDER BY t.place"
-            ),
-            {"texts": list(texts), "highlighted": highlighted, "options": _HEADLINE, "marks": HIGHLIGHT_START + HIGHLIGHT_STOP},
-        )
-        return list(found.scalars())

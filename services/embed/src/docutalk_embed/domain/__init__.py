@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from docutalk_common.contracts.embed import Highlight
 from docutalk_common.errors import PermanentError, RequestFailed
 
 MAX_LIMIT = 100
@@ -24,9 +23,6 @@ LEXEME_DIMENSIONS = 1 << 28
 
 # What PostgreSQL cannot store and UTF-8 cannot carry.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-HIGHLIGHT_START, HIGHLIGHT_STOP = "\ue000", "\ue001"
-"""Private-use characters that mark matched words; the database puts them in, `highlights` takes them out."""
 
 
 class InvalidQuery(RequestFailed):
@@ -129,21 +125,3 @@ def all_of(lexemes: Sequence[str]) -> str:
 
 def _quoted(lexeme: str) -> str:
     return "'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def highlights(text: str, marked: str) -> list[Highlight]:
-    """Where the marked words lie in `text`, in code points. Empty when `marked` is not `text` with marks in it."""
-    found: list[Highlight] = []
-    position = 0
-    start: int | None = None
-    for character in marked:
-        if character == HIGHLIGHT_START and start is None:
-            start = position
-        elif character == HIGHLIGHT_STOP and start is not None:
-            found.append(Highlight(start=start, end=position))
-            start = None
-        elif position < len(text) and text[position] == character:
-            position += 1
-        else:
-            return []
-    return found if position == len(text) else []

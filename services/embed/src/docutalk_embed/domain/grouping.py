@@ -19,7 +19,8 @@ SAME_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Piece:
-    """A chunk as it is stored. `gap`: what stands between the chunk before on its page and this one; None when unknown."""
+    """A chunk as it is stored. `gap`: what stands between the chunk before on its page and this one, None when unknown;
+    `config`: PostgreSQL's configuration that its words were read with."""
 
     chunk_id: UUID
     document_id: UUID
@@ -31,6 +32,7 @@ class Piece:
     end: int
     text: str
     gap: str | None
+    config: str
 
 
 @dataclass

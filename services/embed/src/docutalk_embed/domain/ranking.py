@@ -11,6 +11,9 @@ LIST_SIZE = 100
 SEMANTIC_WEIGHT = 0.55
 """How much of a hybrid score is meaning, unless a workspace says otherwise; the rest are the words."""
 
+NAME_WEIGHT = 0.15
+"""How much of a hybrid score is the document's name, when the query holds a word of any name."""
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -23,11 +26,23 @@ class Ranked:
     name: float | None = None
 
 
-def rank(semantic: Mapping[UUID, float], keyword: Mapping[UUID, float], *, semantic_weight: float) -> list[Ranked]:
-    """Best first, ties by id."""
+def rank(
+    semantic: Mapping[UUID, float],
+    keyword: Mapping[UUID, float],
+    names: Mapping[UUID, float] | None = None,
+    *,
+    semantic_weight: float = SEMANTIC_WEIGHT,
+) -> list[Ranked]:
+    """Best first, ties by id. `names`: by chunk how much of the query its document's name holds, 0…1; None when the query
+    holds nothing of any name."""
     fused = fuse(semantic, keyword, semantic_weight=semantic_weight)
+    if names is not None:
+        fused = {chunk: (1 - NAME_WEIGHT) * score + NAME_WEIGHT * names[chunk] for chunk, score in fused.items()}
     order = sorted(fused, key=lambda chunk: (-fused[chunk], chunk))
-    return [Ranked(chunk, fused[chunk], semantic.get(chunk), keyword.get(chunk)) for chunk in order]
+    return [
+        Ranked(chunk, fused[chunk], semantic.get(chunk), keyword.get(chunk), None if names is None else names[chunk])
+        for chunk in order
+    ]
 
 
 def fuse(

@@ -2,63 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from docutalk_common.contracts.embed import SearchMode
+from docutalk_common.contracts.embed import SearchFilters, SearchMode
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry
-from docutalk_embed.adapters.passage_repository import PassageRepository, Scope
-from docutalk_embed.domain import EXACT_SCAN_CHUNKS, Lexeme, any_of, keyword_query
+from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
+from docutalk_embed.adapters.word_index import WordIndex, WordQuery
+from docutalk_embed.domain import EXACT_SCAN_CHUNKS, KeywordQuery, inverse_document_frequency, keyword_query
+from docutalk_embed.domain.grouping import Piece
+from docutalk_embed.domain.names import NAME_COUNTS, NO_NAMES, Names, names_to_look_for
 from docutalk_embed.domain.ranking import SEMANTIC_WEIGHT, Ranked, rank
+from docutalk_embed.domain.words import ParsedQuery, parse_query
+
+LITERAL_WEIGHT = 0.1
+"""How much of a score is meaning when the query is nothing but `SKU-4711`."""
 
 
-@dataclass(frozen=True)
-class QueryVector:
-    """A query's vector as PostgreSQL reads it, and the table of the vectors that it may be compared with."""
-
-    table: str
-    literal: str
-
-
-async def query_vector(query: str, model: ModelRecord, registry: ModelRegistry) -> QueryVector:
+async def query_vector(parsed: ParsedQuery, model: ModelRecord, registry: ModelRegistry) -> QueryVector:
     """The query as this model sees it. Raises `ModelUnavailable`, and `RequestFailed` when too many queries wait."""
-    vector = await (await registry.load(model)).embed_query(query)
+    vector = await (await registry.load(model)).embed_query(parsed.text)
     return QueryVector(model.table, "[" + ",".join(f"{value:.6g}" for value in vector.tolist()) + "]")
 
 
 @dataclass(frozen=True)
+class Search:
+    """A query in one workspace, as the words of that workspace have it, inside of a transaction that the caller owns."""
+
+    found: PassageRepository
+    index: WordIndex
+    words: WordQuery
+
+    @classmethod
+    async def begun(cls, session: AsyncSession, workspace_id: UUID, filters: SearchFilters, parsed: ParsedQuery) -> Search:
+        index = WordIndex(session, workspace_id)
+        return cls(PassageRepository(session, workspace_id, filters), index, await index.read(parsed))
+
+
+@dataclass(frozen=True)
 class Ranking:
-    """Best first; `highlighted` is the tsquery whose words are marked in passages, None without any."""
+    """Best first; `pieces` are the chunks in it."""
 
     order: list[Ranked]
-    highlighted: str | None = None
+    pieces: dict[UUID, Piece]
 
 
-async def rank_passages(
-    found: PassageRepository, scope: Scope, query: str, vector: QueryVector | None, mode: SearchMode
-) -> Ranking:
-    """At most the best hundred by meaning and the best hundred by words, in one order. `vector` is None to rank by words
-    only."""
+async def rank_passages(search: Search, vector: QueryVector | None, mode: SearchMode) -> Ranking:
+    """The best hundred by meaning and the best hundred by words, and as many of the documents that the query names, in one
+    order. `vector` is None to rank without meaning; the names of documents count in a hybrid ranking only."""
+    found, words = search.found, search.words
+    scope = await found.scope()
     reach = await found.reach(scope.total)
     if not reach:
-        return Ranking([])
-    lexemes = await found.lexemes(query)
+        return Ranking([], {})
+    names = await found.names(names_to_look_for(words.parsed.text)) if mode is SearchMode.HYBRID else NO_NAMES
     semantic: dict[UUID, float] = {}
     keyword: dict[UUID, float] = {}
     if vector is not None:
-        semantic = await found.nearest(vector.table, vector.literal, exact=reach <= EXACT_SCAN_CHUNKS)
-    if mode is not SearchMode.SEMANTIC and (words := keyword_query(lexemes, scope.total, reach)):
-        keyword = await found.matching(words)
+        # A phrase leaves few chunks: it is better to begin with those than to read on in the index until they have come by.
+        exact = reach <= EXACT_SCAN_CHUNKS or words.has_phrases
+        semantic = await found.nearest(vector, words, exact=exact)
+        if names.documents:
+            semantic |= await found.nearest(vector, words, exact=True, within=names.documents)
+    if mode is not SearchMode.SEMANTIC:
+        query = keyword_query(words.lexemes, scope.total, reach)
+        if query is not None and words.has_phrases:
+            # Whatever has the phrase is a candidate, how common its words may be.
+            query = replace(query, candidates=None)
+        keyword = await _by_words(search, names, query, scope.total) if query else {}
+    pieces = await found.pieces([*(semantic | keyword)])
+    shares = {chunk: names.shares.get(piece.document_id, 0.0) for chunk, piece in pieces.items()} if names.shares else None
     weight = SEMANTIC_WEIGHT if scope.semantic_weight is None else scope.semantic_weight
-    return Ranking(rank(semantic, keyword, semantic_weight=weight), _any_known(lexemes))
+    weight = min(weight, LITERAL_WEIGHT) if words.is_literal else weight
+    return Ranking(rank(semantic, keyword, shares, semantic_weight=weight), pieces)
 
 
-async def highlighted_words(found: PassageRepository, query: str) -> str | None:
-    """The tsquery of the words of a query that the workspace has; None without any."""
-    return _any_known(await found.lexemes(query))
-
-
-def _any_known(lexemes: Sequence[Lexeme]) -> str | None:
-    return any_of([lexeme.text for lexeme in lexemes if lexeme.chunk_count]) or None
+async def _by_words(search: Search, names: Names, query: KeywordQuery, total: int) -> dict[UUID, float]:
+    """In the documents that the query names, the words of their names count the same for every passage: a cover says the
+    company's name most often, and the passage that answers says it not at all."""
+    found, words = search.found, search.words
+    if names.documents:
+        said = {lexeme.text for lexeme in (await search.index.read(parse_query(" ".join(names.words)))).lexemes}
+        rest = keyword_query([lexeme for lexeme in words.lexemes if lexeme.text not in said], total, 0)
+        if rest is not None:
+            named = [lexeme for lexeme in words.lexemes if lexeme.text in said and lexeme.chunk_count]
+            constant = NAME_COUNTS * sum(inverse_document_frequency(lexeme.chunk_count, total) for lexeme in named)
+            within = await found.matching_within(query, rest, words, names.documents)
+            elsewhere = await found.matching(query, words, without=names.documents)
+            return elsewhere | {chunk: score + constant for chunk, score in within.items()}
+    return await found.matching(query, words)

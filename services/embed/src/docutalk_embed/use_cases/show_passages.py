@@ -4,38 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from uuid import UUID
 
-from docutalk_common.contracts.embed import Passage, PassagePlace, PassageScores
+from docutalk_common.contracts.embed import Highlight, Passage, PassagePlace, PassageScores
 
-from docutalk_embed.adapters.passage_repository import PassageRepository
-from docutalk_embed.domain import highlights
 from docutalk_embed.domain.grouping import Group, Piece, joined_text
 from docutalk_embed.domain.ranking import Ranked
+from docutalk_embed.use_cases.rank_passages import Search
 
 
 async def show_passages(
-    found: PassageRepository,
-    groups: Sequence[Group],
-    limit: int,
-    *,
-    highlighted: str | None,
-    pieces: Mapping[UUID, Piece] | None = None,
+    search: Search, groups: Sequence[Group], limit: int, pieces: Mapping[UUID, Piece] | None = None
 ) -> tuple[list[Passage], Sequence[Group]]:
-    """The first `limit` of the groups of which something is still there, and the groups after them.
-
-    `pieces` are the chunks of all groups, where they are at hand; else they are read. `highlighted` is the tsquery whose words
-    are marked.
-    """
+    """The first `limit` of the groups of which something is still there, and the groups after them. `pieces` are the chunks of
+    all groups, when they are at hand; else they are read."""
     shown: list[_Shown] = []
     while len(shown) < limit and groups:
         part, groups = groups[: limit - len(shown)], groups[limit - len(shown) :]
-        if (here := pieces) is None:
-            here = await found.pieces([chunk_id for group in part for chunk_id in (*group.chunk_ids, *group.duplicates)])
+        here = await search.found.pieces(_all_chunks(part)) if pieces is None else pieces
         shown += [one for group in part if (one := _shown(group, here)) is not None]
-    marked = await found.marked([one.text for one in shown], highlighted) if highlighted and shown else []
-    return [_passage(one, mark) for one, mark in zip_longest(shown, marked)], groups
+    marks = await search.index.highlights(search.words, [(one.pieces[0].config, one.text) for one in shown])
+    return [_passage(one, highlights) for one, highlights in zip(shown, marks, strict=True)], groups
+
+
+def _all_chunks(groups: Sequence[Group]) -> list[UUID]:
+    return [chunk_id for group in groups for chunk_id in (*group.chunk_ids, *group.duplicates)]
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ def _shown(group: Group, pieces: Mapping[UUID, Piece]) -> _Shown | None:
     return _Shown(replace(group.best, chunk_id=first.chunk_id), [first], rest, first.text)
 
 
-def _passage(shown: _Shown, marked: str | None) -> Passage:
+def _passage(shown: _Shown, highlights: list[Highlight]) -> Passage:
     first, last, best = shown.pieces[0], shown.pieces[-1], shown.best
     return Passage(
         chunk_id=best.chunk_id,
@@ -72,7 +65,7 @@ def _passage(shown: _Shown, marked: str | None) -> Passage:
         start=first.start,
         end=last.end,
         text=shown.text,
-        highlights=highlights(shown.text, marked) if marked is not None else [],
+        highlights=highlights,
         score=best.score,
         scores=PassageScores(semantic=best.semantic, keyword=best.keyword, name=best.name),
         duplicates=[place_of(piece) for piece in shown.duplicates],
