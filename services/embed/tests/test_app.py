@@ -9,7 +9,19 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from docutalk_common.contracts.embed import Embeddings, EmbedTexts, PassagesFound, SearchPassages
+from docutalk_common.contracts.embed import (
+    EmbeddingModel,
+    Embeddings,
+    EmbedTexts,
+    ListModels,
+    ModelProvider,
+    ModelRemoved,
+    Models,
+    PassagesFound,
+    RegisterModel,
+    RemoveModel,
+    SearchPassages,
+)
 from docutalk_common.contracts.envelope import Contract, Envelope
 from docutalk_common.errors import RequestFailed
 from docutalk_common.messaging import event_log
@@ -86,6 +98,18 @@ async def test_what_cannot_be_answered_is_refused_with_a_reason(
     with pytest.raises(RequestFailed, match=reason) as failure:
         await requests.ask(subject, question, PassagesFound)
     assert failure.value.code == "invalid"
+
+
+async def test_models_are_listed_and_an_asker_is_told_what_a_model_lacks(requests: RequestClient) -> None:
+    models = await requests.ask("rpc.embed.v1.model.list", ListModels(), Models)
+    assert [model.name for model in models.items if model.is_serving] == ["all-MiniLM-L6-v2"]
+    question = RegisterModel(name="local", provider=ModelProvider.FASTEMBED)
+    with pytest.raises(RequestFailed, match="Set DOCUTALK_EMBED_MODELS_FOLDER to it") as failure:
+        await requests.ask("rpc.embed.v1.model.register", question, EmbeddingModel)
+    assert failure.value.code == "unavailable"
+    with pytest.raises(RequestFailed, match="there is no model local") as failure:
+        await requests.ask("rpc.embed.v1.model.remove", RemoveModel(name="local"), ModelRemoved)
+    assert failure.value.code == "not_found"
 
 
 async def test_the_process_starts_from_its_environment_and_stops_on_sigterm(stack: TestStack, wire: Wire) -> None:
