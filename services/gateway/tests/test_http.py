@@ -185,7 +185,8 @@ async def test_requests_are_refused_while_postgres_is_away(stack: Any, gateway: 
 # Idempotency -----------------------------------------------------------------------------------------------------
 
 
-async def test_workspace_made_twice_with_one_key_is_one(person: Any) -> None:
+async def test_workspace_made_twice_with_one_key_is_one(gateway: Any) -> None:
+    person = await gateway.person()
     key = {"Idempotency-Key": "make-it"}
     first = await person.http.post("/api/v1/workspaces", json={"name": "Reports"}, headers=key)
     again = await person.http.post("/api/v1/workspaces", json={"name": "Reports"}, headers=key)
@@ -198,7 +199,8 @@ async def test_workspace_made_twice_with_one_key_is_one(person: Any) -> None:
     assert other.status_code == 422
 
 
-async def test_two_requests_with_one_key_at_once_make_one(person: Any) -> None:
+async def test_two_requests_with_one_key_at_once_make_one(gateway: Any) -> None:
+    person = await gateway.person()
     key = {"Idempotency-Key": "race"}
     answers = await asyncio.gather(
         *(person.http.post("/api/v1/workspaces", json={"name": "Reports"}, headers=key) for _ in range(5))

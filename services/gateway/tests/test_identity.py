@@ -22,6 +22,12 @@ from sqlalchemy import text
 PASSWORD = "a long enough password"
 
 
+@pytest.fixture
+async def person(gateway: Any) -> Any:
+    """A new account: these tests end sign-ins and use up refresh tokens."""
+    return await gateway.person()
+
+
 async def test_person_registers_and_gets_a_workspace_of_their_own(gateway: Any) -> None:
     person = await gateway.person()
     workspaces = (await person.http.get("/api/v1/workspaces")).json()
@@ -75,18 +81,19 @@ async def test_unknown_account_and_wrong_password_look_the_same(gateway: Any) ->
     http = await gateway.client()
 
     async def attempt(email: str) -> tuple[float, dict[str, Any], int]:
-        started = time.perf_counter()
+        # Of this process, in which the gateway runs: other work on the machine does not count.
+        started = time.process_time()
         answer = await http.post("/api/v1/auth/login", json={"email": email, "password": "not the password"})
         problem = answer.json()
         problem.pop("trace_id")
-        return time.perf_counter() - started, problem, answer.status_code
+        return time.process_time() - started, problem, answer.status_code
 
     await attempt("warm-up@example.com")
-    known = [await attempt(person.email) for _ in range(5)]
-    unknown = [await attempt("nobody@example.com") for _ in range(5)]
+    known = [await attempt(person.email) for _ in range(3)]
+    unknown = [await attempt("nobody@example.com") for _ in range(3)]
     assert {str(a[1:]) for a in known} == {str(a[1:]) for a in unknown}
     assert known[0][2] == 401
-    # The quickest of five: other work on the machine only ever adds time.
+    # The quickest of three: what else the process does only ever adds time.
     assert min(a[0] for a in unknown) > 0.5 * min(a[0] for a in known)
 
 
