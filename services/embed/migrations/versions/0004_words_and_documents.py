@@ -57,7 +57,8 @@ RETURN replace(replace(replace(replace(
 """
 # Names with digits or an @ in them, of up to 64 characters, as lexemes beside their words: `SKU-4711`, `AB/12-3`, `v1.2.3`,
 # `name@example.com`; `§ 12` with one space however it is written, each of `§§ 12, 13`; capitals before a number, `ISO 9001:2015`,
-# and what stands before a colon or slash of such a name, `ISO 9001`. No numbers, decimals, times, and no `12-month`.
+# and what stands before a colon or slash of such a name, `ISO 9001`, or behind capitals, `4711-A` of `PART 4711-A`. No numbers,
+# decimals, times, and no `12-month`.
 IDENTIFIERS = r"""
 CREATE FUNCTION identifiers(text text) RETURNS text[]
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -65,7 +66,7 @@ BEGIN ATOMIC
   WITH found AS (
     SELECT regexp_replace(match[1], ' +', ' ') AS name
     FROM regexp_matches(
-      CASE WHEN octet_length(text) = length(text) THEN text ELSE translate(text, '‐‑‒–—−', '------') END COLLATE pg_c_utf8,
+      CASE WHEN octet_length(text) = length(text) THEN text ELSE translate(text, '‐‑‒–−', '-----') END COLLATE pg_c_utf8,
       '(§§\s*\d[\w.-]*(?:(?:,\s*|\s+(?:und|and|bis|to|et)\s+|\s+-\s+)\d[\w.-]*)*|§\s*\d+[^\W_]*(?:[.-]\d+[^\W_]*)*'
       '|\m[A-Z]{2,8} +\d[^\W_]*(?:[-/:.][^\W_]+)*'
       '|[\w.%+-]*\w@[^\W_]+(?:[.-][^\W_]+)+'
@@ -81,6 +82,8 @@ BEGIN ATOMIC
     SELECT name FROM found WHERE name !~ '^§|^\d+[.:]?\d*$|^\d+(?:-[a-z]{3,})+$' AND name ~ '[\d@]'
     UNION
     SELECT head[1] FROM found, regexp_matches(name, '^([^:/]*[^\W\d_][^:/]*)[:/]') AS head WHERE head[1] ~ '\d'
+    UNION
+    SELECT tail[1] FROM found, regexp_matches(name, '^[A-Z]+ (.*[-/:.].*)$') AS tail WHERE tail[1] !~ '^\d+[.:]\d*$'
   )
   SELECT coalesce(array_agg(DISTINCT lower(name)), '{}') FROM named WHERE length(name) <= 64;
 END

@@ -11,7 +11,8 @@ from docutalk_common.errors import PermanentError, RequestFailed
 
 MAX_LIMIT = 100
 MAX_QUERY_CHARACTERS = 10_000
-MAX_QUERY_LEXEMES = 64
+MAX_QUERY_LEXEMES = 128
+"""The rarest are kept. With 64 of a pasted abstract nDCG@10 fell by .004 on CISI; 128 lose nothing."""
 MAX_TEXTS = 256
 EXACT_SCAN_CHUNKS = 20_000
 """Up to here looking at every chunk in reach beats the indexes, which hold all workspaces, and is always right: for a

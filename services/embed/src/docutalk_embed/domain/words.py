@@ -10,6 +10,8 @@ from docutalk_embed.domain import InvalidQuery, clean_query
 MAX_PARTS = 16
 """Phrases and exclusions of a query; each is a condition on every passage that is looked at."""
 MAX_PHRASE_CHARACTERS = 1000
+MAX_WORDS_WITH_SIGNS = 32
+"""A longer query is prose, a pasted abstract for example: its quotation marks and dashes mean what they mean in prose."""
 
 # Scripts without spaces between words; Korean too, whose words carry their particles. Kept in step with the migration.
 UNSPACED_RANGES = (
@@ -28,14 +30,14 @@ _IDENTIFIER = re.compile(
     # § 12, §§ 12a, § 240.10b-5
     rf"§§?\s*\d+{_ALNUM}*(?:[.-]\d+{_ALNUM}*)*"
     # ISO 9001:2015, SKU 47110: a word of capitals in passages, any short one in a query
-    rf"|(?<!\w)[A-Z]{_ALNUM}{{1,7}} +\d{_ALNUM}*(?:[-/:.]{_ALNUM}+)*"
+    rf"|(?<!\w)[A-Z]{_ALNUM}{{1,7}} +\d{_ALNUM}*(?:[-/:.]{_ALNUM}+)*(?!,?\d)"
     # name@example.com
     rf"|[\w.%+-]*\w@{_ALNUM}+(?:[.-]{_ALNUM}+)+"
     # SKU-4711, AB/12-3, v1.2.3, E300
     rf"|(?<!\w){_ALNUM}+(?:[-/:._]{_ALNUM}+)*",
     re.IGNORECASE,
 )
-_DASHES = str.maketrans("‐‑‒–—−", "------")
+_DASHES = str.maketrans("‐‑‒–−", "-----")
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,12 @@ def parse_query(query: str) -> ParsedQuery:
     """Raises `InvalidQuery` for a query that is empty, too long, has too many parts or nothing but exclusions.
 
     A quotation mark without its other half is no sign, a `-` before a digit is a number's, and one within a word, or with a
-    space after it, is a dash.
+    space after it, is a dash. In a query of more than 32 words there are no signs at all.
     """
     query = clean_query(query)
+    if len(query.split()) + len("".join(UNSPACED.findall(query))) // 2 > MAX_WORDS_WITH_SIGNS:
+        words, identifiers = take_identifiers(query)
+        return ParsedQuery(query, words, identifiers=identifiers)
     phrases: list[str] = []
     excluded_words: list[str] = []
     excluded_phrases: list[str] = []
@@ -111,12 +116,12 @@ def take_identifiers(text: str) -> tuple[str, tuple[Identifier, ...]]:
         found.setdefault(identifier.spellings[0], identifier)
         return " "
 
-    rest = _IDENTIFIER.sub(take, text)
+    rest = _IDENTIFIER.sub(take, text.translate(_DASHES))
     return rest, tuple(found.values())
 
 
 def _identifier(name: str) -> Identifier | None:
-    written = " ".join(name.translate(_DASHES).lower().split())
+    written = " ".join(name.lower().split())
     words = re.sub(r"[\W_]+", " ", written).strip()
     if written.startswith("§"):
         return Identifier(name, ("§ " + written.lstrip("§ "),), words)
@@ -128,8 +133,10 @@ def _identifier(name: str) -> Identifier | None:
     if joined is None:
         return Identifier(name, (written,), words) if _is_joined(written) else None
     letters, digits = joined.groups()
-    others = [f"{letters}-{digits}", f"{letters} {digits}", f"{letters}{digits}"]
-    return Identifier(name, tuple(dict.fromkeys([written, *others])), words)
+    spellings = [written, f"{letters}-{digits}", f"{letters} {digits}", f"{letters}{digits}"]
+    # The word before it may be any: "part 4711-A".
+    spellings += [digits] if " " in written and _is_joined(digits) else []
+    return Identifier(name, tuple(dict.fromkeys(spellings)), words)
 
 
 def _is_joined(written: str) -> bool:
