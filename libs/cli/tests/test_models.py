@@ -36,15 +36,15 @@ def _changing(server: Any, **changes: Any) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("list",)])
 def test_models_are_listed_with_those_that_can_be_added(shell: Any, server: Any, arguments: tuple[str, ...]) -> None:
-    away = OFFER | {"name": "local", "is_ready": False, "reason": "its folder is missing"}
-    server.models = {"items": [SERVING], "offers": [OFFER, away]}
+    away = [OFFER | {"name": name, "is_ready": False, "reason": f"Put {name} into a folder."} for name in ("small", "large")]
+    server.models = {"items": [SERVING], "offers": [OFFER, *away]}
     result = shell("models", *arguments)
     assert result.stdout.splitlines() == [
         "model\tstate\tprovider\tdimension\ttokens\tpassages",
         "minilm\tserving\tbuilt-in\t384\t256\t12,345",
         "better\tcan be added\topenai\t1,536\t8,191\t–",
     ]
-    assert result.stderr == "Known, but not ready: local (its folder is missing)\n"
+    assert result.stderr == "\nKnown, but not ready: small, large. Put small into a folder.\n"
     assert json.loads(shell("models", *arguments, "--json").stdout) == server.models
 
 

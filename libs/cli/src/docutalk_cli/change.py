@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 
 import httpx
@@ -125,5 +126,6 @@ def _how_far(change: Json) -> str:
         if change["passages_per_second"] is not None:
             parts.append(f"{change['passages_per_second']:,.0f}/s")
         if change["eta_seconds"] is not None:
-            parts.append(f"about {duration(change['eta_seconds'])} left")
+            # From the speed measured lately: no more precise than that.
+            parts.append(f"about {duration(math.ceil(change['eta_seconds']))} left")
     return ", ".join(parts)

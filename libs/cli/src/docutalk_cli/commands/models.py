@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,9 +76,8 @@ def list_models(url: Url = None, home: HomeFolder = None, as_json: AsJson = Fals
         rows = [_row(model) for model in found["items"]] + [_offer(offer) for offer in found["offers"] if offer["is_ready"]]
         numeric, optional = ("dimension", "tokens", "passages"), ("tokens", "provider", "dimension")
         output.table(_COLUMNS, rows, wide="model", numeric=numeric, optional=optional)
-        for offer in found["offers"]:
-            if not offer["is_ready"]:
-                output.note(f"Known, but not ready: {offer['name']} ({offer['reason']})")
+        for names, reason in _not_ready(found["offers"]):
+            output.note(f"\nKnown, but not ready: {', '.join(names)}. {reason}")
         return Exit.OK
 
     run_connected(output, url, home, work)
@@ -180,7 +180,7 @@ def status(*, follow: Follow = False, url: Url = None, home: HomeFolder = None, 
             if as_json:
                 output.json({"change": None})
             else:
-                output.line("The model was never changed. Begin with docutalk models change MODEL")
+                output.line("No change of the model is known. Begin with docutalk models change MODEL")
             return Exit.OK
         latest = await follow_change(api, output, changes[0]) if follow else changes[0]
         if as_json:
@@ -264,6 +264,16 @@ def _row(model: Json) -> list[str | Text]:
         f"{model['max_tokens']:,}",
         f"{model['passages']:,}",
     ]
+
+
+def _not_ready(offers: list[Json]) -> Iterable[tuple[list[str], str]]:
+    """Models that lack something, those that lack the same together: their names, and the reason of the first."""
+    together: dict[str, tuple[list[str], str]] = {}
+    for offer in offers:
+        if not offer["is_ready"]:
+            reason = str(offer["reason"])
+            together.setdefault(reason.replace(offer["name"], ""), ([], reason))[0].append(offer["name"])
+    return together.values()
 
 
 def _offer(offer: Json) -> list[str | Text]:
