@@ -48,30 +48,10 @@ from sqlalchemy import insert, select, update
 
 from .journey import SECONDS, bury, complete, indexed, send, settled, status_is, timeline, work_for_embed
 from .picture_files import locked_pdf
-from .world import TEXT, embedding, look, registered, running, settings, store, uploaded
+from .world import TEXT, embedding, look, registered, settings, store, uploaded
 
 PROSE = "".join(f"Sentence number {n} says that the ship has not come. " for n in range(6000)).encode()
 """Enough for many batches."""
-
-
-@pytest.fixture(scope="module")
-async def db(stack: TestStack) -> AsyncIterator[Database]:
-    """The running service's database."""
-    async with running(stack) as db:
-        yield db
-
-
-@pytest.fixture
-async def wire(stack: TestStack, db: Database) -> AsyncIterator[Wire]:
-    wire = await Wire.connect(stack.nats_operator)
-    await wire.clear()
-    yield wire
-    await wire.nc.close()
-
-
-@pytest.fixture
-def requests(wire: Wire) -> RequestClient:
-    return RequestClient(lambda: wire.nc)
 
 
 async def cancel(requests: RequestClient, upload: DocumentUploaded) -> Document:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from abc import abstractmethod
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from docutalk_common.contracts.embed import ChunksIndexed, DocumentIndexed
-from docutalk_common.contracts.envelope import DocumentEvent, Message
+from docutalk_common.contracts.envelope import Message
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.contracts.ingest import DocumentDeleted, DocumentPruned, DocumentStatus, ExtractDocument, PageRef
 from docutalk_common.db import Database
 from docutalk_common.errors import NotFound
-from docutalk_common.storage import ObjectStorage
-from docutalk_common.testing.conformance import ConsumerConformance, VersionedConsumerConformance
+from docutalk_common.testing.conformance import VersionedConsumerConformance
 from docutalk_ingest.adapters.repository import DocumentRepository
 from docutalk_ingest.adapters.tables import documents
-from docutalk_local.testing import TestStack
 from sqlalchemy import select
 
-from .world import embedding, registered, running, store, uploaded
+from .world import IngestConformance, embedding, registered, store, uploaded
 
 
 async def row(db: Database, message: Any) -> dict[str, Any] | None:
@@ -30,16 +27,7 @@ async def row(db: Database, message: Any) -> dict[str, Any] | None:
         return dict(entry) if (entry := found.mappings().one_or_none()) else None
 
 
-class OfIngest(VersionedConsumerConformance):
-    @pytest.fixture(autouse=True)
-    def _servers(self, stack: TestStack, storage: ObjectStorage) -> None:
-        self.storage = storage
-
-    def running(self, stack: Any) -> AbstractAsyncContextManager[Database]:
-        return running(stack)
-
-
-class TestDocumentUploaded(OfIngest):
+class TestDocumentUploaded(IngestConformance, VersionedConsumerConformance):
     durable = "ingest-document-uploaded"
 
     async def arrange(self, db: Database) -> Message:
@@ -57,7 +45,7 @@ class TestDocumentUploaded(OfIngest):
         return upload.model_copy(update={"version": 1, "object_key": "older"}), upload
 
 
-class TestDocumentExtract(OfIngest):
+class TestDocumentExtract(IngestConformance, VersionedConsumerConformance):
     durable = "ingest-document-extract"
 
     async def arrange(self, db: Database) -> Message:
@@ -83,7 +71,7 @@ class TestDocumentExtract(OfIngest):
         return work, work
 
 
-class TestChunksIndexed(OfIngest):
+class TestChunksIndexed(IngestConformance, VersionedConsumerConformance):
     durable = "ingest-chunks-indexed"
 
     async def arrange(self, db: Database) -> Message:
@@ -101,7 +89,7 @@ class TestChunksIndexed(OfIngest):
         return message, message
 
 
-class TestDocumentIndexed(OfIngest):
+class TestDocumentIndexed(IngestConformance, VersionedConsumerConformance):
     durable = "ingest-document-indexed"
 
     async def arrange(self, db: Database) -> Message:
@@ -119,59 +107,37 @@ class TestDocumentIndexed(OfIngest):
         return message, message
 
 
-class TestDocumentDeleted(ConsumerConformance):
+class OfObjects(IngestConformance):
+    """Messages that name an object which is to go."""
+
+    @abstractmethod
+    def about(self, upload: DocumentUploaded) -> DocumentDeleted | DocumentPruned:
+        """The message that names the object of this upload."""
+
+    async def arrange(self, db: Database) -> Message:
+        upload = uploaded()
+        await store(self.storage, upload)
+        return self.about(upload)
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        assert isinstance(message, DocumentDeleted | DocumentPruned)
+        try:
+            return (await self.storage.stat(message.object_keys[0])).size
+        except NotFound:
+            return "gone"
+
+
+class TestDocumentDeleted(OfObjects):
     durable = "ingest-document-deleted"
 
-    @pytest.fixture(autouse=True)
-    def _servers(self, stack: TestStack, storage: ObjectStorage) -> None:
-        self.storage = storage
-
-    def running(self, stack: Any) -> AbstractAsyncContextManager[Database]:
-        return running(stack)
-
-    async def arrange(self, db: Database) -> Message:
-        upload = uploaded()
-        await store(self.storage, upload)
-        return DocumentDeleted(
-            workspace_id=upload.workspace_id,
-            document_id=upload.document_id,
-            object_keys=[upload.object_key],
-            deleted_by=uuid4(),
-        )
-
-    async def effect(self, db: Database, message: Message) -> Any:
-        assert isinstance(message, DocumentEvent)
-        assert isinstance(message, DocumentDeleted)
-        try:
-            return (await self.storage.stat(message.object_keys[0])).size
-        except NotFound:
-            return "gone"
+    def about(self, upload: DocumentUploaded) -> DocumentDeleted:
+        ids = {"workspace_id": upload.workspace_id, "document_id": upload.document_id}
+        return DocumentDeleted(**ids, object_keys=[upload.object_key], deleted_by=uuid4())
 
 
-class TestDocumentPruned(ConsumerConformance):
+class TestDocumentPruned(OfObjects):
     durable = "ingest-document-pruned"
 
-    @pytest.fixture(autouse=True)
-    def _servers(self, stack: TestStack, storage: ObjectStorage) -> None:
-        self.storage = storage
-
-    def running(self, stack: Any) -> AbstractAsyncContextManager[Database]:
-        return running(stack)
-
-    async def arrange(self, db: Database) -> Message:
-        upload = uploaded()
-        await store(self.storage, upload)
-        return DocumentPruned(
-            workspace_id=upload.workspace_id,
-            document_id=upload.document_id,
-            version=12,
-            versions=[2],
-            object_keys=[upload.object_key],
-        )
-
-    async def effect(self, db: Database, message: Message) -> Any:
-        assert isinstance(message, DocumentPruned)
-        try:
-            return (await self.storage.stat(message.object_keys[0])).size
-        except NotFound:
-            return "gone"
+    def about(self, upload: DocumentUploaded) -> DocumentPruned:
+        ids = {"workspace_id": upload.workspace_id, "document_id": upload.document_id}
+        return DocumentPruned(**ids, version=12, versions=[2], object_keys=[upload.object_key])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -29,30 +28,10 @@ from docutalk_common.messaging.streams import EVENTS, durable
 from docutalk_common.process import wait_until
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.testing.conformance import Wire, envelope_for
-from docutalk_local.testing import Backend, TestStack
+from docutalk_local.testing import Backend
 
 from .journey import SECONDS, bury, complete, indexed, letter, send, settled, status_is, timeline, work_for_embed
-from .world import TEXT, docx, embedding, look, paragraph, pdf, registered, running, store, uploaded
-
-
-@pytest.fixture(scope="module")
-async def db(stack: TestStack) -> AsyncIterator[Database]:
-    """The running service's database."""
-    async with running(stack) as db:
-        yield db
-
-
-@pytest.fixture
-async def wire(stack: TestStack, db: Database) -> AsyncIterator[Wire]:
-    wire = await Wire.connect(stack.nats_operator)
-    await wire.clear()
-    yield wire
-    await wire.nc.close()
-
-
-@pytest.fixture
-def requests(wire: Wire) -> RequestClient:
-    return RequestClient(lambda: wire.nc)
+from .world import TEXT, docx, embedding, look, paragraph, pdf, registered, store, uploaded
 
 
 async def test_upload_becomes_pages_and_work_and_is_ready_when_embed_has_stored_it(

@@ -11,7 +11,6 @@ from docutalk_common.contracts.envelope import Envelope
 from docutalk_common.contracts.ingest import RunStatus, Schedule, SourceDue, SourceKind
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import RequestFailed
-from docutalk_common.messaging.requests import RequestClient
 from docutalk_common.messaging.streams import SCHEDULES
 from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire
@@ -93,19 +92,6 @@ def test_usual_cron_expressions_are_taken(cron: str) -> None:
 async def db(stack: TestStack) -> AsyncIterator[Database]:
     async with collecting(stack) as db:
         yield db
-
-
-@pytest.fixture
-async def wire(stack: TestStack, db: Database) -> AsyncIterator[Wire]:
-    wire = await Wire.connect(stack.nats_operator)
-    await wire.clear()
-    yield wire
-    await wire.nc.close()
-
-
-@pytest.fixture
-def sources(wire: Wire) -> Sources:
-    return Sources(RequestClient(lambda: wire.nc), workspace_id=uuid4(), user=uuid4())
 
 
 async def set_for(wire: Wire) -> dict[str, datetime]:

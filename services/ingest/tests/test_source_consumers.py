@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,22 +9,17 @@ from docutalk_common.contracts.envelope import Envelope, Message
 from docutalk_common.contracts.ingest import CollectSource, RunStatus, Schedule, SourceDue, SourceKind
 from docutalk_common.db import Cause, Database
 from docutalk_common.process import wait_until
-from docutalk_common.testing.conformance import ConsumerConformance, Wire
+from docutalk_common.testing.conformance import Wire
 from docutalk_ingest.adapters.source_repository import SourceRepository
 
 from .source_world import SECONDS, added, counts, runs_of
-from .world import running
+from .world import IngestConformance
 
 # An item that fails without asking anybody: what is collected would be read, and each test would wait for that at its end.
 REFUSED = {"urls": ["http://127.0.0.1:9/"]}
 
 
-class OfSources(ConsumerConformance):
-    def running(self, stack: Any) -> AbstractAsyncContextManager[Database]:
-        return running(stack)
-
-
-class TestSourceCollect(OfSources):
+class TestSourceCollect(IngestConformance):
     durable = "ingest-source-collect"
 
     async def arrange(self, db: Database) -> Message:
@@ -38,7 +32,7 @@ class TestSourceCollect(OfSources):
         return [(run.status, counts(run), run.finished_at) for run in await runs_of(db, message.source_id)], items
 
 
-class TestSourceDue(OfSources):
+class TestSourceDue(IngestConformance):
     durable = "ingest-source-due"
 
     async def handled(self, db: Database, wire: Wire, envelope: Envelope) -> None:

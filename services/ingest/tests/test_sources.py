@@ -27,7 +27,6 @@ from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound, RequestFailed
 from docutalk_common.messaging import event_log
 from docutalk_common.messaging.consumer import Delivery
-from docutalk_common.messaging.requests import RequestClient
 from docutalk_common.messaging.streams import EVENTS
 from docutalk_common.process import wait_until
 from docutalk_common.storage import ObjectStorage
@@ -73,11 +72,6 @@ async def wire(stack: TestStack, db: Database) -> AsyncIterator[Wire]:
     wire = await Wire.connect(stack.nats_operator)
     yield wire
     await wire.nc.close()
-
-
-@pytest.fixture
-def sources(wire: Wire) -> Sources:
-    return Sources(RequestClient(lambda: wire.nc), workspace_id=uuid4(), user=uuid4())
 
 
 @pytest.fixture

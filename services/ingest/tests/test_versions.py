@@ -22,6 +22,7 @@ from docutalk_common.messaging.requests import RequestClient
 from docutalk_common.process import wait_until
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.testing.conformance import Wire, envelope_for
+from docutalk_ingest.adapters.isolated_parser import IsolatedParser
 from docutalk_ingest.app import ingest
 from docutalk_local.testing import TestStack
 
@@ -32,23 +33,10 @@ KEPT = 3
 
 
 @pytest.fixture(scope="module")
-async def db(stack: TestStack) -> AsyncIterator[Database]:
+async def db(stack: TestStack, parser: IsolatedParser) -> AsyncIterator[Database]:
     """The running service's database; it keeps three versions."""
-    async with ingest(settings(stack).model_copy(update={"keep_versions": KEPT})) as db:
+    async with ingest(settings(stack).model_copy(update={"keep_versions": KEPT}), parser=parser) as db:
         yield db
-
-
-@pytest.fixture
-async def wire(stack: TestStack, db: Database) -> AsyncIterator[Wire]:
-    wire = await Wire.connect(stack.nats_operator)
-    await wire.clear()
-    yield wire
-    await wire.nc.close()
-
-
-@pytest.fixture
-def requests(wire: Wire) -> RequestClient:
-    return RequestClient(lambda: wire.nc)
 
 
 async def replace(wire: Wire, storage: ObjectStorage, upload: DocumentUploaded, data: bytes) -> DocumentUploaded:

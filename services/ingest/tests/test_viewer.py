@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,12 +30,11 @@ from docutalk_ingest.adapters.isolated_parser import IsolatedParser
 from docutalk_ingest.adapters.parsers.pdf import read_pdf
 from docutalk_ingest.adapters.work_folder import WorkFolder
 from docutalk_ingest.domain import ParseFailed
-from docutalk_local.testing import TestStack
 from PIL import Image, ImageChops
 
 from .journey import SECONDS, send, status_is
 from .picture_files import encoded, pdf_of, picture
-from .world import assemble, running, store, uploaded
+from .world import assemble, store, uploaded
 
 TEXT = "The harbour was quiet.\nNobody had seen the ship since Tuesday."
 
@@ -169,26 +167,6 @@ async def test_place_of_a_quote_in_millions_of_characters_holds_up_nobody(parser
 
 
 # Through the service ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-async def db(stack: TestStack) -> AsyncIterator[Database]:
-    """The running service's database."""
-    async with running(stack) as db:
-        yield db
-
-
-@pytest.fixture
-async def wire(stack: TestStack, db: Database) -> AsyncIterator[Wire]:
-    wire = await Wire.connect(stack.nats_operator)
-    await wire.clear()
-    yield wire
-    await wire.nc.close()
-
-
-@pytest.fixture
-def requests(wire: Wire) -> RequestClient:
-    return RequestClient(lambda: wire.nc)
 
 
 async def test_stored_document_can_be_looked_at_until_it_is_deleted(

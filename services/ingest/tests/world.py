@@ -7,14 +7,18 @@ import hashlib
 import io
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.contracts.ingest import Document, DocumentStatus
 from docutalk_common.db import Cause, Database
 from docutalk_common.storage import ObjectStorage
+from docutalk_common.testing.conformance import ConsumerConformance
+from docutalk_ingest.adapters.isolated_parser import IsolatedParser
 from docutalk_ingest.adapters.repository import DocumentRepository
 from docutalk_ingest.adapters.tables import documents
 from docutalk_ingest.app import ingest
@@ -33,10 +37,21 @@ def settings(stack: TestStack) -> IngestSettings:
 
 
 @contextlib.asynccontextmanager
-async def running(stack: TestStack) -> AsyncIterator[Database]:
-    """The service in this process."""
-    async with ingest(settings(stack)) as db:
+async def running(stack: TestStack, parser: IsolatedParser) -> AsyncIterator[Database]:
+    """The service in this process, with a parser that others go on with."""
+    async with ingest(settings(stack), parser=parser) as db:
         yield db
+
+
+class IngestConformance(ConsumerConformance):
+    """The service for the suite that all consumers inherit."""
+
+    @pytest.fixture(autouse=True)
+    def _servers(self, storage: ObjectStorage, parser: IsolatedParser) -> None:
+        self.storage, self.parser = storage, parser
+
+    def running(self, stack: TestStack) -> AbstractAsyncContextManager[Database]:
+        return running(stack, self.parser)
 
 
 def uploaded(

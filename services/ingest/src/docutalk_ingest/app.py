@@ -135,22 +135,28 @@ async def _reach(settings: IngestSettings) -> AsyncIterator[Reach]:
         await inside.close()
 
 
+def _parser(settings: IngestSettings) -> IsolatedParser:
+    limits = Limits(
+        memory_bytes=settings.parser_memory_bytes,
+        cpu_seconds=settings.parser_cpu_seconds,
+        wall_seconds=settings.parser_wall_seconds,
+        file_bytes=settings.parser_file_bytes,
+        ocr_pages=settings.ocr_max_pages,
+    )
+    return IsolatedParser(limits=limits, max_tokens=settings.chunk_tokens, overlap=settings.chunk_overlap)
+
+
 @contextlib.asynccontextmanager
-async def ingest(settings: IngestSettings, *, on_fatal: Callable[[str], None] | None = None) -> AsyncIterator[Database]:
-    """The running service: parser, database, storage, broker, dispatcher; stopped in reverse. Yields its database."""
+async def ingest(
+    settings: IngestSettings, *, parser: IsolatedParser | None = None, on_fatal: Callable[[str], None] | None = None
+) -> AsyncIterator[Database]:
+    """The running service: parser, database, storage, broker, dispatcher; stopped in reverse. Yields its database.
+
+    `parser`: one that the caller closes, for services that start one after the other in one process.
+    """
     db = Database(settings.postgres_dsn.get_secret_value(), schema="ingest", pool_size=settings.postgres_pool_size)
     storage = ObjectStorage(settings)
-    parser = IsolatedParser(
-        limits=Limits(
-            memory_bytes=settings.parser_memory_bytes,
-            cpu_seconds=settings.parser_cpu_seconds,
-            wall_seconds=settings.parser_wall_seconds,
-            file_bytes=settings.parser_file_bytes,
-            ocr_pages=settings.ocr_max_pages,
-        ),
-        max_tokens=settings.chunk_tokens,
-        overlap=settings.chunk_overlap,
-    )
+    lent, parser = parser, parser or _parser(settings)
     work_folder = WorkFolder(settings.work_folder)
     windows = _windows(settings)
     viewer = PageViewer(storage, parser, work_folder, cache_bytes=settings.view_cache_bytes)
@@ -177,6 +183,7 @@ async def ingest(settings: IngestSettings, *, on_fatal: Callable[[str], None] | 
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
         await viewer.close()
-        await parser.close()
+        if lent is None:
+            await parser.close()
         storage.close()
         await db.close()
