@@ -39,6 +39,11 @@ class WordModel:
         self.open.set()
         self.away: str | None = None
 
+    async def is_asked(self) -> None:
+        """Waits until it is asked."""
+        async with asyncio.timeout(20):
+            await self.entered.wait()
+
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
         self.asked += texts
         self.lanes.add(lane)

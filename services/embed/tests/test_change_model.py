@@ -309,7 +309,7 @@ async def test_a_batch_that_was_computed_before_the_switch_is_stored_with_vector
     old.entered.clear()
     [work] = installation.indexed.batches(["Read by the old model, stored after the switch."])
     indexing = asyncio.create_task(installation.indexed.index(work))
-    await old.entered.wait()
+    await old.is_asked()
     # The change begins, completes and is switched while the batch waits for the old model.
     await installation.complete()
     await installation.step(ChangeStep.SWITCH)
@@ -334,7 +334,7 @@ async def test_a_batch_in_flight_when_the_change_ends_is_stored_for_the_model_th
     model.entered.clear()
     [work] = installation.indexed.batches(["Computed for two models, stored for one."])
     indexing = asyncio.create_task(installation.indexed.index(work))
-    await model.entered.wait()
+    await model.is_asked()
     await installation.step(ending)
     await installation.fill()
     model.open.set()

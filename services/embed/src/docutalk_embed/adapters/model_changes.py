@@ -89,12 +89,6 @@ async def find_open(session: AsyncSession) -> OpenChange | None:
     return OpenChange(change_id, from_model, to_model, ChangeState(state), reason, cursor, rate, serving, following)
 
 
-async def find_model_id(session: AsyncSession, name: str) -> int | None:
-    """The id of a registered model."""
-    found = await session.scalar(text("SELECT id FROM models WHERE name = :name"), {"name": name})
-    return None if found is None else int(found)
-
-
 async def find_companion(session: AsyncSession) -> ModelRecord | None:
     """The model that follows, if new passages are to get its vectors at once: not while its change is paused or its provider
     is known to be away."""
@@ -212,23 +206,29 @@ class ModelChanges:
         await self._session.execute(text(f"SET LOCAL lock_timeout = '{_MODELS_LOCK_TIMEOUT}'"))
         await self._session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MODELS_LOCK})
 
-    async def begin(self, serving: ModelRecord, to_model: int, started_by: UUID | None) -> UUID:
-        """A new change with an empty table of vectors. What an earlier change to this model left goes first."""
-        await self.drop_vectors(to_model)
-        await self._session.execute(text("SELECT create_embeddings(CAST(:model AS smallint))"), {"model": to_model})
+    async def begin(self, serving: ModelRecord, to_model: ModelRecord, started_by: UUID | None) -> UUID:
+        """A new change with an empty table of vectors. What an earlier change to this model left goes first. Raises when the
+        chunks are in use. The models must be locked."""
+        await self.drop_vectors(to_model.id)
+        await self._session.execute(text("SELECT create_embeddings(CAST(:model AS smallint))"), {"model": to_model.id})
         change_id = uuid7()
         await self._session.execute(
             text(
                 "INSERT INTO model_changes (change_id, from_model, to_model, state, passages_total, started_by)"
                 " SELECT :change_id, :from_model, :to_model, 'running', count(*), :started_by FROM chunks"
             ),
-            {"change_id": change_id, "from_model": serving.id, "to_model": to_model, "started_by": started_by},
+            {"change_id": change_id, "from_model": serving.id, "to_model": to_model.id, "started_by": started_by},
         )
         await self._wake()
         return change_id
 
+    async def drop_leftovers(self) -> None:
+        """Drops the vectors of models whose change has ended. Raises when the chunks are in use."""
+        await self.lock_models()  # or a change to such a model might start meanwhile
+        for model_id in await find_leftovers(self._session):
+            await self.drop_vectors(model_id)
+
     async def drop_vectors(self, model_id: int) -> None:
-        """Drops a model's table, if there is one. Raises when the chunks are in use."""
         await self._session.execute(text(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_TIMEOUT}'"))
         await self._session.execute(text("SELECT drop_embeddings(CAST(:model AS smallint))"), {"model": model_id})
 

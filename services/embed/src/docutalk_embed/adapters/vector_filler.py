@@ -118,8 +118,8 @@ class VectorFiller:
             change = await find_open(session)
             leftovers = [] if change is not None else await find_leftovers(session)
         if change is None:
-            for model_id in leftovers:
-                await self._drop(model_id)
+            if leftovers:
+                await self._tidy()
             return False
         missing = await self._measure(change)
         if change.state is ChangeState.PAUSED or not missing or self._now() < self._ask_at:
@@ -189,15 +189,15 @@ class VectorFiller:
         async with self._db.transaction(Cause.new()) as transaction:
             await ModelChanges(transaction).tell(change.change_id, reason[:MAX_REASON])
 
-    async def _drop(self, model_id: int) -> None:
+    async def _tidy(self) -> None:
         async def attempt() -> None:
             async with self._db.transaction(Cause.new()) as transaction:
-                await ModelChanges(transaction).drop_vectors(model_id)
+                await ModelChanges(transaction).drop_leftovers()
 
         try:
             await patiently(attempt)
         except RequestFailed as error:
-            log.warning("vectors that nobody needs stay for now", model_id=model_id, reason=str(error))
+            log.warning("vectors that nobody needs stay for now", reason=str(error))
 
     @staticmethod
     def _now() -> float:

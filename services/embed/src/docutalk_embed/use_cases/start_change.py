@@ -7,10 +7,9 @@ from uuid import UUID
 from docutalk_common.contracts.embed import ModelChange, StartChange
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound, RequestFailed
-from sqlalchemy.exc import IntegrityError
 
-from docutalk_embed.adapters.model_changes import ModelChanges, find_model_id, find_open, list_changes, patiently
-from docutalk_embed.adapters.model_registry import find_serving
+from docutalk_embed.adapters.model_changes import ModelChanges, find_open, list_changes, patiently
+from docutalk_embed.adapters.model_registry import find_model, find_serving
 
 
 async def start_change(request: StartChange, db: Database, cause: Cause) -> ModelChange:
@@ -22,8 +21,10 @@ async def start_change(request: StartChange, db: Database, cause: Cause) -> Mode
 
     async def attempt() -> UUID:
         async with db.transaction(cause) as transaction:
+            changes = ModelChanges(transaction)
+            await changes.lock_models()
             serving = await find_serving(transaction.session)
-            to_model = await find_model_id(transaction.session, request.to_model)
+            to_model = await find_model(transaction.session, request.to_model)
             if to_model is None:
                 raise NotFound(f"there is no model {request.to_model}; register it first")
             if open_change := await find_open(transaction.session):
@@ -31,15 +32,11 @@ async def start_change(request: StartChange, db: Database, cause: Cause) -> Mode
                     "conflict",
                     f"a change from {open_change.from_model} to {open_change.to_model} is open; finish or cancel it first",
                 )
-            if to_model == serving.id:
+            if to_model == serving:
                 raise RequestFailed("conflict", f"searches use {serving.name} already")
-            return await ModelChanges(transaction).begin(serving, to_model, request.started_by)
+            return await changes.begin(serving, to_model, request.started_by)
 
-    try:
-        change_id = await patiently(attempt)
-    except IntegrityError as error:
-        # Two at once: both looked before either had begun.
-        raise RequestFailed("conflict", "another change of model was started just now; finish or cancel it first") from error
+    change_id = await patiently(attempt)
     async with db.read() as session:
         [change] = await list_changes(session, change_id)
     return change
