@@ -1,7 +1,7 @@
 """Every query that changes documents and their chunks. A version is live, and found, once every chunk of it is stored.
 
 Locks are taken in one order everywhere: the inbox row, the document's row, the lock of the models (`model_changes`), the
-workspace's row, then rows of chunks and words. Vectors go with their chunks, of however many models they are.
+workspace's row, then rows of chunks, words and places. Vectors go with their chunks, of however many models they are.
 """
 
 # ruff: noqa: S608 - what is put into the statements are constants of this module; values are parameters.
@@ -20,6 +20,7 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from docutalk_embed.adapters.place_repository import count_places
 from docutalk_embed.domain import clean_text
 from docutalk_embed.domain.languages import configuration_of
 
@@ -265,7 +266,7 @@ class DocumentRepository:
         )
 
     async def _count(self, document_id: UUID, workspace_id: UUID, version: int, *, sign: int, chunk_count: int) -> None:
-        """Adds a version's chunks and words to the workspace's counts, or takes them away.
+        """Adds a version's chunks, words and places to the workspace's counts, or takes them away.
 
         The workspace's row comes first: it makes the documents of a workspace wait for each other, so that the thousands
         of rows of words are never locked in two orders.
@@ -295,6 +296,7 @@ class DocumentRepository:
             ),
             keys,
         )
+        await count_places(self._session, document_id, workspace_id, version, sign=sign)
         if sign < 0:
             for table in ("lexemes", "configurations"):
                 await self._session.execute(

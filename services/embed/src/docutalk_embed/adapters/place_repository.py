@@ -9,65 +9,72 @@ from uuid import UUID
 
 from docutalk_common.contracts.embed import BoundingBox, Place, PlaceNamed, Places
 from docutalk_common.contracts.ingest import IndexChunks
-from docutalk_common.db import Transaction
+from docutalk_common.db import Cause, Database, Transaction
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from docutalk_embed.adapters.filter_conditions import box_condition
 from docutalk_embed.domain.places import GazetteerPlace
 
 _PLACE = "p.place_id, p.name, p.kind, p.country, p.latitude, p.longitude, p.population"
 
 
-def box_condition(box: BoundingBox, *, place: str = "p") -> tuple[str, dict[str, Any]]:
-    """SQL that holds for a row of `places` (by default `p`) within the box, and its parameters. The box must be checked."""
-    joined = "AND" if box.west <= box.east else "OR"
-    condition = (
-        f"{place}.latitude BETWEEN :box_south AND :box_north"
-        f" AND ({place}.longitude >= :box_west {joined} {place}.longitude <= :box_east)"
-    )
-    return condition, {f"box_{side}": getattr(box, side) for side in ("west", "south", "east", "north")}
+async def keep_places(db: Database, found: Sequence[Mapping[GazetteerPlace, int]]) -> None:
+    """Copies what the gazetteer says of places that were never named before.
 
-
-def names_place_in_box(box: BoundingBox) -> tuple[str, dict[str, Any]]:
-    """SQL that holds for a row `d` of `documents` whose live version names a place in the box, and its parameters.
-
-    To be joined with AND to the other conditions of a search; it takes `:workspace_id` too. The box must be checked.
+    In a transaction of its own: batches that name the same new place would wait for each other until their documents are
+    stored, and two of them for ever when one holds what the other needs next.
     """
-    condition, parameters = box_condition(box)
-    return (
-        "(d.document_id, d.live_version) IN (SELECT m.document_id, m.version FROM places p"
-        f" JOIN mentions m ON m.place_id = p.place_id WHERE {condition} AND m.workspace_id = :workspace_id)"
-    ), parameters
-
-
-async def store_mentions(transaction: Transaction, work: IndexChunks, found: Sequence[Mapping[GazetteerPlace, int]]) -> None:
-    """Stores what each chunk of a batch names, and how often, in the chunks' order. The chunks must be stored already; their
-    mentions go when they go."""
     places = {place.place_id: place for named in found for place in named}
     if not places:
         return
-    known = await transaction.session.scalars(
-        text("SELECT place_id FROM places WHERE place_id = ANY(CAST(:places AS integer[]))"), {"places": list(places)}
-    )
-    # In order: of two batches that name the same new places one waits for the other, and neither for ever.
-    if missing := sorted(places.keys() - set(known)):
-        await transaction.session.execute(
-            text(
-                "INSERT INTO places (place_id, name, kind, country, latitude, longitude, population)"
-                " VALUES (:place_id, :name, :kind, :country, :latitude, :longitude, :population) ON CONFLICT DO NOTHING"
-            ),
-            [{name: getattr(places[place], name) for name in Place.model_fields} for place in missing],
+    async with db.read() as session:
+        known = await session.scalars(
+            text("SELECT place_id FROM places WHERE place_id = ANY(CAST(:places AS integer[]))"), {"places": list(places)}
         )
-    connection = await transaction.connection()
-    await connection.copy_records_to_table(
-        "mentions",
-        columns=["chunk_id", "place_id", "workspace_id", "document_id", "version", "mentions"],
-        records=[
-            (chunk.chunk_id, place.place_id, work.workspace_id, work.document_id, work.version, count)
-            for chunk, named in zip(work.chunks, found, strict=True)
-            for place, count in named.items()
-        ],
+    if missing := sorted(places.keys() - set(known)):
+        async with db.transaction(Cause.new()) as transaction:
+            await transaction.session.execute(
+                text(
+                    "INSERT INTO places (place_id, name, kind, country, latitude, longitude, population)"
+                    " VALUES (:place_id, :name, :kind, :country, :latitude, :longitude, :population) ON CONFLICT DO NOTHING"
+                ),
+                [{name: getattr(places[place], name) for name in Place.model_fields} for place in missing],
+            )
+
+
+async def store_mentions(transaction: Transaction, work: IndexChunks, found: Sequence[Mapping[GazetteerPlace, int]]) -> None:
+    """Stores what each chunk of a batch names, and how often, in the chunks' order. Chunks and places must be stored already;
+    a chunk's mentions go when it goes."""
+    mentions = [
+        (chunk.chunk_id, place.place_id, work.workspace_id, work.document_id, work.version, count)
+        for chunk, named in zip(work.chunks, found, strict=True)
+        for place, count in named.items()
+    ]
+    if mentions:
+        connection = await transaction.connection()
+        await connection.copy_records_to_table(
+            "mentions",
+            columns=["chunk_id", "place_id", "workspace_id", "document_id", "version", "mentions"],
+            records=mentions,
+        )
+
+
+async def count_places(session: AsyncSession, document_id: UUID, workspace_id: UUID, version: int, *, sign: int) -> None:
+    """Adds what a version names to the places of its workspace, or takes it away. The caller holds the workspace's row."""
+    keys = {"document_id": document_id, "workspace_id": workspace_id, "version": version, "sign": sign}
+    await session.execute(
+        text(
+            "INSERT INTO named_places AS n"
+            " SELECT CAST(:workspace_id AS uuid), m.place_id, CAST(:sign AS integer), CAST(:sign AS integer) * sum(m.mentions)"
+            " FROM mentions m WHERE m.document_id = :document_id AND m.version = :version GROUP BY m.place_id"
+            " ON CONFLICT (workspace_id, place_id)"
+            " DO UPDATE SET documents = n.documents + excluded.documents, mentions = n.mentions + excluded.mentions"
+        ),
+        keys,
     )
+    if sign < 0:
+        await session.execute(text("DELETE FROM named_places WHERE workspace_id = :workspace_id AND documents <= 0"), keys)
 
 
 class PlaceRepository:
@@ -90,26 +97,25 @@ class PlaceRepository:
 
     async def list(self, document_id: UUID | None, box: BoundingBox | None, *, limit: int, offset: int) -> Places:
         """Most mentioned first; of equals the one with the smaller number."""
-        where = "m.workspace_id = :workspace_id"
         parameters: dict[str, Any] = {"workspace_id": self._workspace_id, "limit": limit, "offset": offset}
-        if document_id is not None:
-            where += " AND m.document_id = :document_id"
+        if document_id is None:
+            named = "SELECT place_id, documents, mentions FROM named_places WHERE workspace_id = :workspace_id"
+        else:
+            named = (
+                "SELECT m.place_id, 1 AS documents, sum(m.mentions) AS mentions FROM documents d"
+                " JOIN mentions m ON m.document_id = d.document_id AND m.version = d.live_version"
+                " WHERE d.document_id = :document_id AND d.workspace_id = :workspace_id GROUP BY m.place_id"
+            )
             parameters["document_id"] = document_id
+        within = ""
         if box is not None:
-            condition, sides = box_condition(box)
-            where += f" AND {condition}"
-            parameters |= sides
+            within = f" JOIN places p USING (place_id) WHERE {box_condition(box)}"
+            parameters |= box.model_dump()
         rows = await self._session.execute(
             text(
-                "WITH named AS MATERIALIZED ("
-                "  SELECT m.place_id, count(DISTINCT m.document_id) AS documents, sum(m.mentions) AS mentions FROM mentions m"
-                "  JOIN documents d ON d.document_id = m.document_id AND d.live_version = m.version"
-                + ("  JOIN places p ON p.place_id = m.place_id" if box is not None else "")
-                + f"  WHERE {where} GROUP BY m.place_id"
-                "), page AS ("
-                "  SELECT * FROM named ORDER BY mentions DESC, place_id LIMIT :limit OFFSET :offset"
-                ")"
-                f" SELECT (SELECT count(*) FROM named), {_PLACE}, page.documents, page.mentions"
+                f"WITH found AS MATERIALIZED (SELECT n.place_id, n.documents, n.mentions FROM ({named}) AS n{within}),"
+                " page AS (SELECT * FROM found ORDER BY mentions DESC, place_id LIMIT :limit OFFSET :offset)"
+                f" SELECT (SELECT count(*) FROM found), {_PLACE}, page.documents, page.mentions"
                 # One row at least, for the total behind the end of the list.
                 " FROM (VALUES (1)) AS always LEFT JOIN page ON true LEFT JOIN places p USING (place_id)"
                 " ORDER BY page.mentions DESC, page.place_id"

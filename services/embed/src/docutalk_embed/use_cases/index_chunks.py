@@ -16,7 +16,7 @@ from docutalk_embed.adapters.document_repository import DocumentRepository, find
 from docutalk_embed.adapters.gazetteer import places_in
 from docutalk_embed.adapters.model_changes import ModelChanges, find_companion
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, Vectors, find_serving
-from docutalk_embed.adapters.place_repository import store_mentions
+from docutalk_embed.adapters.place_repository import keep_places, store_mentions
 from docutalk_embed.domain import UnstorableText, is_storable
 from docutalk_embed.domain.places import GazetteerPlace
 
@@ -60,6 +60,7 @@ async def index_chunks(
         serving, companion = await find_serving(session), await find_companion(session)
     # In a thread: a batch takes ten milliseconds, for which nothing else should wait.
     named = await asyncio.to_thread(places_in, work)
+    await keep_places(delivery.db, named)
     vectors: dict[int, Vectors] = {}
     if not is_stored:
         beside = None if companion is None else asyncio.create_task(_embed(companion, texts, registry, lane), name="companion")
