@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
 from docutalk_common.testing.pdf import make_pdf
-from docutalk_local.testing.system import System, running_system
+from docutalk_local.testing.system import System
 
 GOOD = make_pdf(["The next document is not delayed."])
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00" + bytes(2000)
@@ -18,14 +15,8 @@ ENCRYPTED = make_pdf(["secret"]).replace(
 )
 
 
-@pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    async with running_system(tmp_path_factory.mktemp("bad"), durable=False) as system:
-        yield system
-
-
-async def test_each_bad_file_fails_with_a_reason_and_the_good_ones_are_ready(system: System) -> None:
-    person = await system.register("clumsy@example.com")
+async def test_each_bad_file_fails_with_a_reason_and_the_good_ones_are_ready(shared_system: System) -> None:
+    person = await shared_system.register("clumsy@example.com")
     whole = make_pdf([f"Page {n}" for n in range(50)])
     bad = {
         "empty.pdf": b"",

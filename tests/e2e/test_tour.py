@@ -209,6 +209,20 @@ async def test_question_about_something_else_is_not_answered_with_a_guess(tour: 
     assert (answer["supported"], answer["citations"]) == (False, [])
 
 
+async def test_command_narrows_a_search_and_finds_alike_documents_and_places(tour: Tour) -> None:
+    query = '"suspension bridge" -ferry'
+    narrowed = json.loads(await tour.run("search", "--json", "--all", "--type", "txt", "--since", "1h", query))
+    assert [result["filename"] for result in narrowed["results"]] == ["bridge.txt"]
+    assert narrowed["next"] is None
+    assert json.loads(await tour.run("search", "--json", "--until", "2020-01-01", query))["results"] == []
+    assert "(meaning " in await tour.run("search", "--scores", "-n", "1", "orchids")
+    alike = json.loads(await tour.run("similar", "--json", "-n", "2", "garden.html"))["items"]
+    assert len(alike) == 2
+    places = json.loads(await tour.run("places", "--json", "ferry.docx"))["places"]
+    assert [(place["name"], place["country"]) for place in places] == [("Turku", "FI")]
+    assert (await tour.run("models")).splitlines()[1].startswith("all-MiniLM-L6-v2\tserving\t")
+
+
 async def test_same_bytes_again_are_the_same_document(tour: Tour) -> None:
     known = tour.documents["bridge.txt"]["id"]
     again = json.loads(await tour.run("upload", "--json", "files/bridge.txt"))["documents"][0]

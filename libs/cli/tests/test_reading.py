@@ -300,6 +300,33 @@ def test_ctrl_c_while_following_ends_at_once_without_a_traceback(shell: Any, ser
     assert "Traceback" not in terminal.screen
 
 
+def test_ctrl_c_while_following_a_change_of_model_says_that_it_goes_on(shell: Any, server: Any) -> None:
+    change = {"id": ANSWER, "from_model": "minilm", "to_model": "better", "state": "running", "reason": None, "ended_at": None}
+    server.changes = [change | {"passages_done": 1, "passages_total": 4, "passages_per_second": None, "eta_seconds": None}]
+    terminal = Terminal(shell, "models", "status", "--follow")
+    terminal.read_until("1 of 4")
+    terminal.interrupt()
+    assert terminal.code() == 130
+    assert "The change goes on" in terminal.screen
+    assert "Traceback" not in terminal.screen
+
+
+def test_two_models_stand_side_by_side_on_a_narrow_terminal(shell: Any, server: Any) -> None:
+    long = _found("a needle in a haystack that goes on and on and on", "needle") | {"filename": "a-very-long-name-of-a-file.pdf"}
+    left, right = (long | {"chunk_id": name, "chunk_ids": [name]} for name in ("left", "right"))
+    query = {"query": "needle", "before": [left], "after": [right, left], "overlap": 0.5, "before_ms": 1.0, "after_ms": 2.0}
+    server.comparison = {"from_model": "minilm", "to_model": "\x1b]0;better", "coverage": 0.5, "queries": [query]}
+    terminal = Terminal(shell, "models", "compare", "needle")
+    assert terminal.code() == 0
+    lines = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", terminal.screen).replace("\r", "").splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    first = next(line for line in lines if line.startswith("1. "))
+    assert re.fullmatch(r"1\. a-ver.*…, p\. 2 +1\. .*, p\. 2  new *", first), first
+    assert any(line.strip().endswith("▼1") for line in lines)
+    assert "\x1b]" not in terminal.screen
+    assert "50% of this" in terminal.screen
+
+
 def test_ctrl_c_during_an_upload_says_that_what_was_sent_goes_on(shell: Any, server: Any) -> None:
     server.becomes["report.pdf"] = {"status": "embedding"}
     (shell.folder / "report.pdf").write_bytes(b"%PDF")

@@ -49,11 +49,15 @@ def describe(change: Json) -> Text:
 
 async def follow_change(api: Api, output: Output, change: Json) -> Json:
     """Shows how far a change is, until it is complete or has ended; returns it as it is then."""
-    with _Bar(output) as bar:
-        while change["state"] in _UNDER_WAY:
-            bar.show(change)
-            await asyncio.sleep(_LOOK_SECONDS)
-            change = await _looked_at(api, change["id"])
+    try:
+        with _Bar(output) as bar:
+            while change["state"] in _UNDER_WAY:
+                bar.show(change)
+                await asyncio.sleep(_LOOK_SECONDS)
+                change = await _looked_at(api, change["id"])
+    except asyncio.CancelledError:
+        output.note("Interrupted. The change goes on without this command: docutalk models status --follow")
+        raise
     return change
 
 
