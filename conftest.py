@@ -7,6 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 from docutalk_local.testing import Backend, TestStack, make_backend
 
+LONGEST = ("tests/faults", "tests/local", "tests/e2e", "tests/security")
+"""Folders of tests that start whole systems."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes are given the longest files first, so that they end at about the same time; one goes by folder."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: next((n for n, folder in enumerate(LONGEST) if item.nodeid.startswith(folder)), len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 from docutalk_common.testing.pdf import make_pdf
 from docutalk_gateway.openapi import document
-from docutalk_local.testing.system import Person, System, running_system
+from docutalk_local.testing.system import Person, System
 
 SECRET = "The harvest of the moon orchard brought in 4711 crates of silver pears."
 QUESTION = "How many crates of silver pears did the moon orchard bring in?"
@@ -89,16 +89,9 @@ class Property:
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """A whole system."""
-    async with running_system(tmp_path_factory.mktemp("isolation"), durable=False) as system:
-        yield system
-
-
-@pytest.fixture(scope="module")
-async def alice(system: System) -> Property:
+async def alice(shared_system: System) -> Property:
     """Has a document and a conversation about it."""
-    person = await system.register("alice@example.com")
+    person = await shared_system.register("alice@example.com")
     [accepted] = await person.upload([("orchard.pdf", make_pdf([SECRET]))])
     documents = await person.until_final([accepted["id"]], seconds=60)
     assert documents[accepted["id"]]["status"] == "ready"
@@ -118,9 +111,9 @@ async def alice(system: System) -> Property:
 
 
 @pytest.fixture(scope="module")
-async def mallory(system: System) -> Person:
+async def mallory(shared_system: System) -> Person:
     """Somebody else, with a workspace of their own."""
-    return await system.register("mallory@example.com")
+    return await shared_system.register("mallory@example.com")
 
 
 def place(call: Call, ids: dict[str, str]) -> str:
@@ -155,8 +148,8 @@ async def test_workspace_of_another_person_does_not_exist_for_a_stranger(alice: 
 
 
 @pytest.mark.parametrize("call", INSIDE, ids=lambda call: call.name)
-async def test_administrator_of_the_server_is_no_member_either(system: System, alice: Property, call: Call) -> None:
-    code, text = await status(system.admin.http, call, place(call, alice.ids))
+async def test_administrator_of_the_server_is_no_member_either(shared_system: System, alice: Property, call: Call) -> None:
+    code, text = await status(shared_system.admin.http, call, place(call, alice.ids))
     assert code == 404, text
 
 
@@ -168,8 +161,8 @@ async def test_id_of_another_person_does_not_exist_in_ones_own_workspace(alice: 
 
 
 @pytest.mark.parametrize("call", [c for c in CALLS if c.path not in PUBLIC], ids=lambda call: call.name)
-async def test_call_without_a_sign_in_is_refused(system: System, alice: Property, call: Call) -> None:
-    async with httpx.AsyncClient(base_url=system.stack.url) as nobody:
+async def test_call_without_a_sign_in_is_refused(shared_system: System, alice: Property, call: Call) -> None:
+    async with httpx.AsyncClient(base_url=shared_system.stack.url) as nobody:
         code, _ = await status(nobody, call, place(call, {**alice.ids, **NAMED}))
     assert code == 401
 
