@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - what is put into the statements are constants of this module and names of tables; values are parameters.
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -26,6 +26,28 @@ _WEIGHTS = "(SELECT CAST(CAST(:weights AS text) AS sparsevec))"
 _CANDIDATES = "(SELECT CAST(CAST(:candidates AS text) AS tsquery))"
 _REST = "(SELECT CAST(CAST(:rest AS text) AS sparsevec))"
 _DISTANCE = f"e.embedding <#> {_VECTOR}"
+
+# Sorting by anything but the bare distance keeps the planner away from the index.
+_NEAREST = """
+WITH scored AS MATERIALIZED (
+  SELECT e.chunk_id, e.document_id, -({distance}) AS score FROM documents d
+  JOIN {table} e ON e.document_id = d.document_id AND e.version = d.live_version{chunks} WHERE {meets}
+)
+(SELECT * FROM scored ORDER BY score DESC, chunk_id LIMIT :limit)
+"""
+_NEAREST_NAMED = """
+UNION (SELECT * FROM scored WHERE document_id = ANY(CAST(:named AS uuid[])) ORDER BY score DESC, chunk_id LIMIT :limit)
+"""
+_NEAREST_BY_INDEX = """
+SELECT e.chunk_id, e.document_id, -({distance}) AS score FROM {table} e
+JOIN documents d ON d.document_id = e.document_id AND d.live_version = e.version{chunks}
+WHERE {meets} ORDER BY {distance} LIMIT :limit
+"""
+_NEAREST_WITHIN = """
+SELECT e.chunk_id, e.document_id, -({distance}) AS score FROM documents d
+JOIN {table} e ON e.document_id = d.document_id AND e.version = d.live_version{chunks}
+WHERE {meets} AND d.document_id = ANY(CAST(:named AS uuid[])) ORDER BY score DESC, e.chunk_id LIMIT :limit
+"""
 
 # Iterative: the scan goes on until enough rows have passed the filters. With sorting forbidden the index, which returns
 # rows in order of distance, is the plan.
@@ -64,6 +86,8 @@ class PassageRepository:
         self._documents, parameters = document_conditions(filters)
         self._parameters: dict[str, Any] = {"workspace_id": workspace_id, **parameters}
         self._narrowed = bool(parameters)
+        self.document_of: dict[UUID, UUID] = {}
+        """The documents of all chunks that were listed so far."""
 
     async def scope(self) -> Scope:
         """As this transaction sees it."""
@@ -119,38 +143,41 @@ class PassageRepository:
         return weigh_names(told, total)
 
     async def nearest(
-        self, vector: QueryVector, words: WordQuery, *, exact: bool, within: Sequence[UUID] = (), limit: int = LIST_SIZE
+        self, vector: QueryVector, words: WordQuery, *, exact: bool, named: Sequence[UUID] = (), limit: int = LIST_SIZE
     ) -> dict[UUID, float]:
-        """Inner product, which is the cosine for unit vectors, by chunk, best first, of the chunks that meet the conditions of
-        the query's words.
+        """Inner product, which is the cosine for unit vectors, by chunk, best first: of the chunks that meet the conditions of
+        the query's words, and besides as many of the documents `named`.
 
-        `exact` compares with every vector that the filters leave, else by the HNSW index; `within` leaves only these documents.
+        `exact` compares with every vector that the filters leave, else by the HNSW index.
         """
-        table, parameters = vector.table, self._parameters | words.parameters | {"vector": vector.literal, "limit": limit}
-        meets = f"{self._documents} AND e.workspace_id = :workspace_id{words.conditions}"
-        if within:
-            meets += " AND d.document_id = ANY(CAST(:within AS uuid[]))"
-            parameters["within"] = list(within)
-        chunks = " JOIN chunks c ON c.chunk_id = e.chunk_id" if words.conditions else ""
         if exact:
-            # Sorting by anything but the bare distance keeps the planner away from the index.
-            statement = (
-                f"SELECT e.chunk_id, -({_DISTANCE}) AS score FROM documents d"
-                f" JOIN {table} e ON e.document_id = d.document_id AND e.version = d.live_version{chunks}"
-                f" WHERE {meets} ORDER BY score DESC, e.chunk_id LIMIT :limit"
-            )
-        else:
-            await self._session.execute(text(USE_INDEX))
-            statement = (
-                f"SELECT e.chunk_id, -({_DISTANCE}) AS score FROM {table} e"
-                f" JOIN documents d ON d.document_id = e.document_id AND d.live_version = e.version{chunks}"
-                f" WHERE {meets} ORDER BY {_DISTANCE} LIMIT :limit"
-            )
-        found = await self._session.execute(text(statement), parameters)
-        scores = {chunk_id: float(score) for chunk_id, score in found}
-        if not exact:
-            await self._session.execute(text("SET LOCAL enable_sort = on"))
-        return scores
+            return await self._by_vector(_NEAREST + (_NEAREST_NAMED if named else ""), vector, words, named, limit)
+        await self._session.execute(text(USE_INDEX))
+        scores = await self._by_vector(_NEAREST_BY_INDEX, vector, words, named, limit)
+        await self._session.execute(text("SET LOCAL enable_sort = on"))
+        if named:
+            scores |= await self._by_vector(_NEAREST_WITHIN, vector, words, named, limit)
+        return _best_first(scores)
+
+    async def _by_vector(
+        self, statement: str, vector: QueryVector, words: WordQuery, named: Sequence[UUID], limit: int
+    ) -> dict[UUID, float]:
+        meets = f"{self._documents} AND e.workspace_id = :workspace_id{words.conditions}"
+        chunks = " JOIN chunks c ON c.chunk_id = e.chunk_id" if words.conditions else ""
+        parameters = self._parameters | words.parameters | {"vector": vector.literal, "limit": limit}
+        if ":named" in statement:
+            parameters["named"] = list(named)
+        found = await self._session.execute(
+            text(statement.format(table=vector.table, chunks=chunks, meets=meets, distance=_DISTANCE)), parameters
+        )
+        return self._scores(found)
+
+    def _scores(self, found: Iterable[Sequence[Any]]) -> dict[UUID, float]:
+        scores: dict[UUID, float] = {}
+        for chunk_id, document_id, score in found:
+            self.document_of[chunk_id] = document_id
+            scores[chunk_id] = float(score)
+        return _best_first(scores)
 
     async def matching(
         self, query: KeywordQuery, words: WordQuery, *, without: Sequence[UUID] = (), limit: int = LIST_SIZE
@@ -165,14 +192,14 @@ class PassageRepository:
             parameters["without"] = list(without)
         found = await self._session.execute(
             text(
-                f"SELECT c.chunk_id, -(c.weights <#> {_WEIGHTS}) AS score FROM chunks c"
+                f"SELECT c.chunk_id, c.document_id, -(c.weights <#> {_WEIGHTS}) AS score FROM chunks c"
                 " JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
                 f" WHERE {self._documents} AND c.workspace_id = :workspace_id{words.conditions}"
                 f" AND {chosen} ORDER BY score DESC, c.chunk_id LIMIT :limit"
             ),
             self._parameters | words.parameters | parameters,
         )
-        return {chunk_id: float(score) for chunk_id, score in found}
+        return self._scores(found)
 
     async def matching_within(
         self, query: KeywordQuery, rest: KeywordQuery, words: WordQuery, documents: Sequence[UUID], *, limit: int = LIST_SIZE
@@ -180,7 +207,7 @@ class PassageRepository:
         """Chunks of these documents that hold a word of `query`, with their BM25 score for `rest`, a part of it, best first."""
         found = await self._session.execute(
             text(
-                f"SELECT c.chunk_id, -(c.weights <#> {_REST}) AS score FROM documents d"
+                f"SELECT c.chunk_id, c.document_id, -(c.weights <#> {_REST}) AS score FROM documents d"
                 " JOIN chunks c ON c.document_id = d.document_id AND c.version = d.live_version"
                 f" WHERE {self._documents} AND d.document_id = ANY(CAST(:documents AS uuid[])){words.conditions}"
                 f" AND c.weights <#> {_WEIGHTS} < 0 ORDER BY score DESC, c.chunk_id LIMIT :limit"
@@ -189,17 +216,24 @@ class PassageRepository:
             | words.parameters
             | {"weights": query.weights, "rest": rest.weights, "documents": list(documents), "limit": limit},
         )
-        return {chunk_id: float(score) for chunk_id, score in found}
+        return self._scores(found)
 
-    async def pieces(self, chunk_ids: Sequence[UUID]) -> dict[UUID, Piece]:
-        """Those of the chunks that are still live."""
+    async def pieces(self, chunk_ids: Sequence[UUID], read: Sequence[UUID] | None = None) -> dict[UUID, Piece]:
+        """Those of the chunks that are still live; with their texts, or, because each of those lies apart and takes as long to
+        read as the rest of ten chunks, with those of the chunks `read` only."""
+        some = "CASE WHEN c.chunk_id = ANY(CAST(:read AS uuid[])) THEN c.text END"
         found = await self._session.execute(
             text(
                 "SELECT c.chunk_id, c.document_id, c.version, d.filename, c.ordinal, c.page, c.start_offset, c.end_offset,"
-                " c.text, c.gap, c.config FROM chunks c"
+                f" c.gap, c.config, {'c.text' if read is None else some} FROM chunks c"
                 " JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
                 " WHERE c.chunk_id = ANY(CAST(:chunk_ids AS uuid[])) AND c.workspace_id = :workspace_id"
             ),
-            {"workspace_id": self._parameters["workspace_id"], "chunk_ids": list(chunk_ids)},
+            {"workspace_id": self._parameters["workspace_id"], "chunk_ids": list(chunk_ids)}
+            | ({} if read is None else {"read": list(read)}),
         )
         return {row[0]: Piece(*row) for row in found}
+
+
+def _best_first(scores: Mapping[UUID, float]) -> dict[UUID, float]:
+    return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0])))

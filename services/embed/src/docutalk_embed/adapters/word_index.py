@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -56,6 +56,8 @@ class WordQuery:
     conditions: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
     is_literal: bool = False
+    lexemes_of: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """By word of the query, in lower case."""
 
     @property
     def has_phrases(self) -> bool:
@@ -97,7 +99,10 @@ class WordIndex:
         has_words = any(lexeme.chunk_count and lexeme.boost == 1.0 for lexeme in lexemes.values())
         lexemes |= names
         conditions, parameters = await self._conditions(parsed)
-        return WordQuery(parsed, tuple(lexemes.values()), conditions, parameters, is_literal=bool(names) and not has_words)
+        of_words = {token.text: token.distinct().keys() for token in [*rest, *apart]}
+        return WordQuery(
+            parsed, tuple(lexemes.values()), conditions, parameters, is_literal=bool(names) and not has_words, lexemes_of=of_words
+        )
 
     async def highlights(self, query: WordQuery, texts: Sequence[tuple[str, str]]) -> list[list[Highlight]]:
         """Where words, phrases and identifiers of the query stand in each text, in code points; `texts` are pairs of

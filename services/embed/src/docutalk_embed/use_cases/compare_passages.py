@@ -72,7 +72,7 @@ class _Comparing:
         async with self.db.read() as session:
             search = await Search.begun(session, self.asked.workspace_id, self.asked.filters, query)
             ranking = await rank_passages(search, vector, self.asked.mode)
-            passages, _ = await show_passages(search, ungrouped(ranking.order), self.asked.limit, ranking.pieces)
+            passages, _ = await show_passages(search, ungrouped(ranking), self.asked.limit)
         return _Found(passages, (time.perf_counter() - started) * 1000)
 
 

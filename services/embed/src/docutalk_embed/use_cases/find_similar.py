@@ -72,6 +72,6 @@ def _similar(score: float, passage: Piece, like: Piece) -> SimilarDocument:
         filename=passage.filename,
         score=score,
         passage=place_of(passage),
-        text=passage.text,
+        text=passage.text or "",
         like=place_of(like),
     )

@@ -12,10 +12,9 @@ from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry
 from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
 from docutalk_embed.adapters.word_index import WordIndex, WordQuery
 from docutalk_embed.domain import EXACT_SCAN_CHUNKS, KeywordQuery, inverse_document_frequency, keyword_query
-from docutalk_embed.domain.grouping import Piece
 from docutalk_embed.domain.names import NAME_COUNTS, NO_NAMES, Names, names_to_look_for
 from docutalk_embed.domain.ranking import SEMANTIC_WEIGHT, Ranked, rank
-from docutalk_embed.domain.words import ParsedQuery, parse_query
+from docutalk_embed.domain.words import ParsedQuery
 
 LITERAL_WEIGHT = 0.1
 """How much of a score is meaning when the query is nothing but `SKU-4711`."""
@@ -41,42 +40,31 @@ class Search:
         return cls(PassageRepository(session, workspace_id, filters), index, await index.read(parsed))
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Best first; `pieces` are the chunks in it."""
-
-    order: list[Ranked]
-    pieces: dict[UUID, Piece]
-
-
-async def rank_passages(search: Search, vector: QueryVector | None, mode: SearchMode) -> Ranking:
+async def rank_passages(search: Search, vector: QueryVector | None, mode: SearchMode) -> list[Ranked]:
     """The best hundred by meaning and the best hundred by words, and as many of the documents that the query names, in one
     order. `vector` is None to rank without meaning; the names of documents count in a hybrid ranking only."""
     found, words = search.found, search.words
     scope = await found.scope()
     reach = await found.reach(scope.total)
     if not reach:
-        return Ranking([], {})
+        return []
     names = await found.names(names_to_look_for(words.parsed.text)) if mode is SearchMode.HYBRID else NO_NAMES
     semantic: dict[UUID, float] = {}
     keyword: dict[UUID, float] = {}
     if vector is not None:
         # A phrase leaves few chunks: it is better to begin with those than to read on in the index until they have come by.
         exact = reach <= EXACT_SCAN_CHUNKS or words.has_phrases
-        semantic = await found.nearest(vector, words, exact=exact)
-        if names.documents:
-            semantic |= await found.nearest(vector, words, exact=True, within=names.documents)
+        semantic = await found.nearest(vector, words, exact=exact, named=names.documents)
     if mode is not SearchMode.SEMANTIC:
         query = keyword_query(words.lexemes, scope.total, reach)
         if query is not None and words.has_phrases:
             # Whatever has the phrase is a candidate, how common its words may be.
             query = replace(query, candidates=None)
         keyword = await _by_words(search, names, query, scope.total) if query else {}
-    pieces = await found.pieces([*(semantic | keyword)])
-    shares = {chunk: names.shares.get(piece.document_id, 0.0) for chunk, piece in pieces.items()} if names.shares else None
+    shares = {chunk: names.shares.get(found.document_of[chunk], 0.0) for chunk in semantic | keyword} if names.shares else None
     weight = SEMANTIC_WEIGHT if scope.semantic_weight is None else scope.semantic_weight
     weight = min(weight, LITERAL_WEIGHT) if words.is_literal else weight
-    return Ranking(rank(semantic, keyword, shares, semantic_weight=weight), pieces)
+    return rank(semantic, keyword, shares, semantic_weight=weight)
 
 
 async def _by_words(search: Search, names: Names, query: KeywordQuery, total: int) -> dict[UUID, float]:
@@ -84,7 +72,7 @@ async def _by_words(search: Search, names: Names, query: KeywordQuery, total: in
     company's name most often, and the passage that answers says it not at all."""
     found, words = search.found, search.words
     if names.documents:
-        said = {lexeme.text for lexeme in (await search.index.read(parse_query(" ".join(names.words)))).lexemes}
+        said = {lexeme for word in " ".join(names.words).split() for lexeme in words.lexemes_of.get(word, ())}
         rest = keyword_query([lexeme for lexeme in words.lexemes if lexeme.text not in said], total, 0)
         if rest is not None:
             named = [lexeme for lexeme in words.lexemes if lexeme.text in said and lexeme.chunk_count]

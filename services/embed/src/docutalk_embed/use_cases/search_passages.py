@@ -16,7 +16,7 @@ from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, M
 from docutalk_embed.adapters.passage_repository import QueryVector, is_missing_table
 from docutalk_embed.domain import MAX_LIMIT, InvalidQuery, clean_query
 from docutalk_embed.domain.cursor import read_cursor, write_cursor
-from docutalk_embed.domain.grouping import Group, group, ungrouped
+from docutalk_embed.domain.grouping import COMPARED, Group, group, ungrouped
 from docutalk_embed.domain.words import ParsedQuery, parse_query
 from docutalk_embed.use_cases.rank_passages import Search, query_vector, rank_passages
 from docutalk_embed.use_cases.show_passages import show_passages
@@ -77,8 +77,12 @@ async def _ranked(
 ) -> PassagesFound:
     search = await Search.begun(session, asked.workspace_id, asked.filters, parsed)
     ranking = await rank_passages(search, vector, asked.mode)
-    groups = group(ranking.order, ranking.pieces) if asked.merge else ungrouped(ranking.order)
-    passages, rest = await show_passages(search, groups, asked.limit, ranking.pieces)
+    if not asked.merge:
+        passages, rest = await show_passages(search, ungrouped(ranking), asked.limit)
+        return _page(asked, model, passages, rest)
+    chunk_ids = [ranked.chunk_id for ranked in ranking]
+    pieces = await search.found.pieces(chunk_ids, read=chunk_ids[:COMPARED])
+    passages, rest = await show_passages(search, group(ranking, pieces), asked.limit, pieces)
     return _page(asked, model, passages, rest)
 
 

@@ -17,12 +17,16 @@ async def show_passages(
     search: Search, groups: Sequence[Group], limit: int, pieces: Mapping[UUID, Piece] | None = None
 ) -> tuple[list[Passage], Sequence[Group]]:
     """The first `limit` of the groups of which something is still there, and the groups after them. `pieces` are the chunks of
-    all groups, when they are at hand; else they are read."""
+    all groups, some with their texts, when they are at hand; else they are read."""
     shown: list[_Shown] = []
     while len(shown) < limit and groups:
         part, groups = groups[: limit - len(shown)], groups[limit - len(shown) :]
         here = await search.found.pieces(_all_chunks(part)) if pieces is None else pieces
         shown += [one for group in part if (one := _shown(group, here)) is not None]
+    unread = [piece.chunk_id for one in shown for piece in one.pieces if piece.text is None]
+    if unread:
+        read = await search.found.pieces(unread)
+        shown = [replace(one, pieces=[read.get(piece.chunk_id, piece) for piece in one.pieces]) for one in shown]
     marks = await search.index.highlights(search.words, [(one.pieces[0].config, one.text) for one in shown])
     return [_passage(one, highlights) for one, highlights in zip(shown, marks, strict=True)], groups
 
@@ -33,12 +37,15 @@ def _all_chunks(groups: Sequence[Group]) -> list[UUID]:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A group whose chunks are at hand; `text` is that of `pieces`, joined."""
+    """A group whose chunks are at hand."""
 
     best: Ranked
     pieces: Sequence[Piece]
     duplicates: Sequence[Piece]
-    text: str
+
+    @property
+    def text(self) -> str:
+        return joined_text(self.pieces)
 
 
 def _shown(group: Group, pieces: Mapping[UUID, Piece]) -> _Shown | None:
@@ -46,11 +53,11 @@ def _shown(group: Group, pieces: Mapping[UUID, Piece]) -> _Shown | None:
     own = [pieces[chunk_id] for chunk_id in group.chunk_ids if chunk_id in pieces]
     others = [pieces[chunk_id] for chunk_id in group.duplicates if chunk_id in pieces]
     if len(own) == len(group.chunk_ids):
-        return _Shown(group.best, own, others, joined_text(own))
+        return _Shown(group.best, own, others)
     if not others:
         return None
     first, *rest = others
-    return _Shown(replace(group.best, chunk_id=first.chunk_id), [first], rest, first.text)
+    return _Shown(replace(group.best, chunk_id=first.chunk_id), [first], rest)
 
 
 def _passage(shown: _Shown, highlights: list[Highlight]) -> Passage:
