@@ -29,6 +29,8 @@ from docutalk_embed.use_cases.search_passages import search_passages
 from docutalk_local.testing import TestStack
 from sqlalchemy import select, text
 
+OWN_DATABASE = "docutalk_changing"
+
 
 @pytest.fixture(scope="session")
 def engine() -> MiniLM:
@@ -70,7 +72,7 @@ async def database(settings: EmbedSettings) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 async def own_database(stack: TestStack) -> AsyncIterator[Database]:
     """The same of an installation of its own on the same servers, for what concerns an installation as a whole."""
-    own = replace(stack, database="docutalk_changing")
+    own = replace(stack, database=OWN_DATABASE)
     backend = stack.backend
     await provision_postgres(backend.servers.superuser_dsn, backend.secrets.postgres, database=own.database)
     environment = own.service_environment("embed")
