@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID, uuid4
 
 import pytest
-from docutalk_common.contracts.embed import BoundingBox, ListPlaces, Places
+from docutalk_common.contracts.embed import BoundingBox, ListPlaces, Places, SearchFilters
 from docutalk_common.errors import NotFound
 from docutalk_embed.domain.places import InvalidArea
 from docutalk_embed.use_cases.list_places import list_places
@@ -28,6 +29,22 @@ async def listed(
 def counted(places: Places) -> list[tuple[str, int, int]]:
     """Name, documents and mentions of each."""
     return [(one.place.name, one.documents, one.mentions) for one in places.items]
+
+
+async def drift(indexed: Indexed) -> list[object]:
+    """What the counts that are kept say otherwise than the mentions of live versions."""
+    counted = (
+        "SELECT m.place_id, count(DISTINCT m.document_id) AS documents, sum(m.mentions) AS mentions FROM mentions m"
+        " JOIN documents d ON d.document_id = m.document_id AND d.live_version = m.version"
+        " WHERE m.workspace_id = :workspace_id GROUP BY m.place_id"
+    )
+    kept = "SELECT place_id, documents, mentions FROM named_places WHERE workspace_id = :workspace_id"
+    async with indexed.db.read() as session:
+        rows = await session.execute(
+            text(f"(({counted}) EXCEPT ({kept})) UNION ALL (({kept}) EXCEPT ({counted}))"),
+            {"workspace_id": indexed.workspace_id},
+        )
+        return list(rows)
 
 
 async def test_places_are_counted_by_document_and_mention_most_mentioned_first(indexed: Indexed) -> None:
@@ -66,6 +83,43 @@ async def test_only_the_live_version_counts_and_a_new_one_replaces_its_places(in
     assert [name for name, _, _ in counted(await listed(indexed))] == ["Lisbon"]
     await indexed.index(second)
     assert {name for name, _, _ in counted(await listed(indexed))} == {"Madrid", "Oslo"}
+    assert await drift(indexed) == []
+
+
+async def test_counts_agree_with_the_mentions_however_documents_come_and_go(indexed: Indexed) -> None:
+    kept = await indexed.add(["Offices in Lisbon, in Oslo and again in Oslo."])
+    gone = await indexed.add(["Offices in Oslo and in Cairo."])
+    # The same version, read again and cut otherwise.
+    for work in indexed.batches(["Offices in Oslo.", "Offices in Lima."], document_id=kept, attempt=2, size=1):
+        await indexed.index(work)
+        assert await drift(indexed) == []
+    await indexed.delete(gone)
+    assert await drift(indexed) == []
+    assert sorted(counted(await listed(indexed))) == [("Lima", 1, 1), ("Oslo", 1, 1)]
+    half, _ = indexed.batches(["Offices in Rome.", "never comes"], document_id=kept, version=2, size=1)
+    await indexed.index(half)
+    await indexed.cancel(kept, version=2)
+    assert await drift(indexed) == []
+    assert sorted(counted(await listed(indexed))) == [("Lima", 1, 1), ("Oslo", 1, 1)]
+
+
+async def test_documents_that_name_the_same_new_places_at_once_do_not_stop_each_other(indexed: Indexed) -> None:
+    texts = ["Offices in Nouakchott, in Ouagadougou and in Antananarivo.", "Offices in Antananarivo and in Nouakchott."]
+    await asyncio.gather(*(indexed.add(texts) for _ in range(6)))
+    assert sorted(counted(await listed(indexed))) == [("Antananarivo", 6, 12), ("Nouakchott", 6, 12), ("Ouagadougou", 6, 6)]
+    assert await drift(indexed) == []
+
+
+async def test_a_search_within_a_box_finds_passages_of_documents_that_name_a_place_in_it(indexed: Indexed) -> None:
+    european = await indexed.add(["Pumps are sold in Lisbon.", "Pumps last for years."])
+    await indexed.add(["Pumps are sold in Tokyo."])
+    pacific = await indexed.add(["Pumps are sold in Suva."])
+    for box, document_id, passages in ((EUROPE, european, 2), (PACIFIC, pacific, 1)):
+        found = await indexed.search("pumps", filters=SearchFilters(box=box))
+        assert {passage.document_id for passage in found.passages} == {document_id}
+        assert sum(len(passage.chunk_ids or [passage.chunk_id]) for passage in found.passages) == passages
+    with pytest.raises(InvalidArea, match="change them round"):
+        await indexed.search("pumps", filters=SearchFilters(box=BoundingBox(west=0, south=50, east=1, north=40)))
 
 
 async def test_a_batch_that_comes_twice_counts_once(indexed: Indexed) -> None:

