@@ -129,6 +129,28 @@ async def test_while_the_model_is_away_the_change_says_why_and_it_goes_on_by_its
     assert (await installation.change()).reason is None
 
 
+async def test_while_the_model_does_not_answer_at_all_the_change_says_so_and_documents_do_not_ask_it(
+    installation: Installation,
+) -> None:
+    await installation.indexed.add(TEXTS[:3])
+    await installation.start()
+    new = installation.models[NEW]
+    new.open.clear()
+    turning = asyncio.create_task(VectorFiller(installation.db, installation.registry, silent_seconds=0.05).turn())
+
+    async def told() -> bool:
+        return (await installation.change()).reason == f"{NEW} has not answered for 0.05 s"
+
+    await wait_until(told, seconds=10, what="the reason is told")
+    await installation.indexed.add(TEXTS[3:6])
+    assert len(new.asked) == 3
+    new.open.set()
+    await turning
+    assert (await installation.change()).reason is None
+    await installation.fill()
+    assert await installation.vectors(NEW) == await installation.chunks()
+
+
 async def test_of_several_processes_one_fills_and_another_takes_over_when_it_dies(installation: Installation) -> None:
     await installation.indexed.add(TEXTS)
     new = installation.models[NEW]

@@ -304,7 +304,9 @@ class ModelChanges:
                 " WHEN state = 'complete' THEN NULL ELSE completed_at END,"
                 " state = CASE WHEN state = 'running' AND :missing = 0 THEN 'complete'"
                 " WHEN state = 'complete' AND :missing > 0 THEN 'running' ELSE state END"
-                " WHERE change_id = :change_id"
+                " WHERE change_id = :change_id AND (passages_done < :done"
+                " OR passages_total <> greatest(passages_done, :done) + :missing"
+                " OR :missing = 0 AND (state = 'running' OR reason IS NOT NULL) OR :missing > 0 AND state = 'complete')"
             ),
             {"change_id": change.change_id, "done": done, "missing": missing},
         )

@@ -20,6 +20,7 @@ from docutalk_common import telemetry
 from docutalk_common.contracts.embed import ChangeState
 from docutalk_common.db import KEEPALIVE, Cause, Database, postgres_errors
 from docutalk_common.errors import DependencyUnavailable, DocuTalkError, RequestFailed
+from sqlalchemy.exc import ProgrammingError
 
 from docutalk_embed.adapters.batcher import Lane
 from docutalk_embed.adapters.model_changes import (
@@ -34,6 +35,7 @@ from docutalk_embed.adapters.model_changes import (
     patiently,
 )
 from docutalk_embed.adapters.model_registry import ModelRegistry, Vectors
+from docutalk_embed.adapters.passage_repository import is_missing_table
 
 log = telemetry.get_logger(__name__)
 
@@ -54,7 +56,10 @@ _NEWEST = 0.3
 class VectorFiller:
     """Runs until cancelled. Never raises: whatever is away, it waits for."""
 
-    def __init__(self, db: Database, registry: ModelRegistry) -> None:
+    def __init__(self, db: Database, registry: ModelRegistry, *, silent_seconds: float = 15.0) -> None:
+        """`silent_seconds`: after them people are told that the model does not answer. It may take minutes to fail, because it
+        is tried again and again."""
+        self._silent_seconds = silent_seconds
         self._db = db
         self._registry = registry
         self._wake = asyncio.Event()
@@ -129,13 +134,17 @@ class VectorFiller:
     async def _fill(self, change: OpenChange) -> bool:
         started = self._now()
         size = round(min(max((change.passages_per_second or 0) * BATCH_SECONDS, BATCH_SIZES[0]), BATCH_SIZES[1]))
-        async with self._db.read() as session:
-            passages = await find_missing(session, change.following, change.cursor, size)
+        try:
+            async with self._db.read() as session:
+                passages = await find_missing(session, change.following, change.cursor, size)
+        except ProgrammingError as error:
+            if not is_missing_table(error):
+                raise
+            return False  # the change has ended since, and its vectors are gone
         if not passages:
             return await self._end_pass(change)
         try:
-            model = await self._registry.load(change.following)
-            vectors = await model.embed_passages([passage.text for passage in passages], Lane.BACKGROUND)
+            vectors = await self._embed(change, passages)
         except Exception as error:
             await self._wait_for_model(change, error)
             return False
@@ -143,6 +152,18 @@ class VectorFiller:
         seconds = max(self._now() - started, 1e-3)
         await self._store(change, passages, vectors, len(passages) / seconds)
         return True
+
+    async def _embed(self, change: OpenChange, passages: Sequence[MissingPassage]) -> Vectors:
+        """Waits as long as the model tries. Says so when that is long: documents that come then do not ask it, too."""
+        model = await self._registry.load(change.following)
+        computing = asyncio.create_task(model.embed_passages([passage.text for passage in passages], Lane.BACKGROUND))
+        try:
+            await asyncio.wait({computing}, timeout=self._silent_seconds)
+            if not computing.done():
+                await self._tell(change, f"{change.following.name} has not answered for {self._silent_seconds:g} s")
+            return await computing
+        finally:
+            computing.cancel()
 
     async def _store(self, change: OpenChange, passages: Sequence[MissingPassage], vectors: Vectors, latest: float) -> None:
         before = change.passages_per_second
@@ -166,14 +187,16 @@ class VectorFiller:
     async def _measure(self, change: OpenChange) -> int:
         """How many passages lack a vector, as counted not long ago; with it the figures that people see are brought up."""
         started = self._now()
-        if self._missing is None or started >= self._measure_at:
+        missing = self._missing
+        if missing is None or started >= self._measure_at:
             async with self._db.transaction(Cause.new()) as transaction:
                 changes = ModelChanges(transaction)
                 current = await changes.lock(change.change_id)
-                self._missing = 0 if current is None else await changes.measure(current)
+                missing = 0 if current is None else await changes.measure(current)
+            self._missing = missing
             now = self._now()
             self._measure_at = now + max(MEASURE_SECONDS, (now - started) / MEASURE_SHARE)
-        return self._missing
+        return missing
 
     async def _wait_for_model(self, change: OpenChange, error: Exception) -> None:
         expected = isinstance(error, DocuTalkError)
@@ -186,6 +209,9 @@ class VectorFiller:
         )
         self._rest = min(max(self._rest * 2, REST_SECONDS[0]), REST_SECONDS[1])
         self._ask_at = self._now() + self._rest
+        await self._tell(change, reason)
+
+    async def _tell(self, change: OpenChange, reason: str) -> None:
         async with self._db.transaction(Cause.new()) as transaction:
             await ModelChanges(transaction).tell(change.change_id, reason[:MAX_REASON])
 
