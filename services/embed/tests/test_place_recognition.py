@@ -87,6 +87,8 @@ NO_PLACES = [
     ("an unknown namesake", "Vienna, Oregon"),
     ("continents", "in Asia and Europe"),
     ("a building", "from the White House"),
+    ("a sea", "in the Gulf of Mexico and the South China Sea"),
+    ("a part of a country that is called like another", "in Inner Mongolia; 内蒙古"),
     ("a country's namesakes", "Michael Jordan; Chad said so; guinea pigs in a new jersey"),
     ("part of a word", "Parisian Germanys McParis"),
     ("small letters", "paris, france"),

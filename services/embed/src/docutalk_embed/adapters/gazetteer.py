@@ -79,6 +79,8 @@ _REGIONS = {
     "QLD": ("AU", "04", "Queensland"), "SA": ("AU", "05", "South Australia"), "TAS": ("AU", "06", "Tasmania"),
     "VIC": ("AU", "07", "Victoria"),
 }  # fmt: skip
+# Parts of countries that are called like another country.
+_NAMESAKES = {"CN": ["Inner Mongolia", "内蒙古", "内蒙"]}
 
 
 def _data(name: str) -> Any:
@@ -222,6 +224,8 @@ def _add_regions(index: _Index) -> dict[str, list[tuple[str, str]]]:
         index.add_names(
             index.add_place(0, name, REGION, country, region=region), {fold(name), fold(_without_accents(name))}, is_usual=True
         )
+    for country, names in _NAMESAKES.items():
+        index.add_names(index.add_place(0, names[0], REGION, country), map(fold, names), is_usual=True)
     return codes
 
 

@@ -125,8 +125,8 @@ uncle
 """Before a person's name."""
 OWNERS = _words(
     """
-archbishop bank baron baroness battle bishop book count countess courts duchess duke earl house isle lady law laws lord
-marquess merchant prince princess siege statue treaty
+archbishop bank baron baroness battle bishop book count countess courts duchess duke earl gulf house isle lady law laws lord
+marquess merchant prince princess sea siege statue strait straits treaty
 """
 )
 """`Bank of …`: the place is part of the name of something else."""
