@@ -13,7 +13,7 @@ from docutalk_common.contracts.ingest import DocumentDeleted, DocumentPruned, Do
 from docutalk_common.db import Database
 from docutalk_common.errors import NotFound
 from docutalk_common.testing.conformance import VersionedConsumerConformance
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.page_repository import PageRepository
 from docutalk_ingest.adapters.tables import documents
 from sqlalchemy import select
 
@@ -61,7 +61,7 @@ class TestDocumentExtract(IngestConformance, VersionedConsumerConformance):
         found = await row(db, message)
         assert found is not None
         async with db.read() as session:
-            pages = await DocumentRepository(session).pages(
+            pages = await PageRepository(session).pages(
                 message.workspace_id, [PageRef(document_id=message.document_id, number=1)]
             )
         return {name: found[name] for name in ("status", "page_count", "pages_done", "chunk_count", "reason")}, pages

@@ -16,9 +16,11 @@ from docutalk_common.contracts.envelope import Envelope
 from docutalk_common.contracts.ingest import DocumentStatus, IndexChunks
 from docutalk_common.db import Cause, Database
 from docutalk_common.process import wait_until
+from docutalk_ingest.adapters.batch_repository import BatchRepository
 from docutalk_ingest.adapters.dispatcher import Dispatcher, next_turns
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.adapters.tables import documents
+from docutalk_ingest.adapters.version_repository import VersionRepository
 from docutalk_ingest.adapters.waiting_lines import HEADS, SETTINGS, Head, WaitingLines
 from docutalk_ingest.domain import Window, Windows
 from docutalk_local.testing import TestStack
@@ -68,7 +70,7 @@ async def queued(db: Database, workspace_id: UUID, count: int = 1) -> list[UUID]
     uploads = [uploaded(workspace_id=workspace_id) for _ in range(count)]
     for upload in uploads:
         async with db.transaction(Cause.new()) as transaction:
-            await DocumentRepository(transaction.session).register(upload, uploaded_at=datetime.now(UTC))
+            await VersionRepository(transaction.session).register(upload, uploaded_at=datetime.now(UTC))
     return [upload.document_id for upload in uploads]
 
 
@@ -198,7 +200,7 @@ async def test_a_batch_of_a_source_that_was_cut_before_gaps_were_kept_is_handed_
     chunk = {"chunk_id": str(uuid4()), "ordinal": 0, "page": 1, "start": 0, "end": 4, "text": "Text"}
     await connection.execute("UPDATE batches SET chunks = $2 WHERE document_id = $1", document_id, json.dumps([chunk]))
     async with db.transaction(Cause.new()) as transaction:
-        waiting = await DocumentRepository(transaction.session).release_batch(document_id, 1, 0, express=False)
+        waiting = await BatchRepository(transaction.session).release_batch(document_id, 1, 0, express=False)
     assert waiting is not None
     assert isinstance(waiting.message, IndexChunks)
     assert (waiting.message.source_id, [found.gap for found in waiting.message.chunks]) == (source_id, [None])
@@ -247,7 +249,7 @@ async def test_two_dispatchers_at_once_hand_nothing_out_twice(db: Database, conn
 async def test_what_led_to_the_upload_is_what_leads_to_the_work(db: Database, connection: asyncpg.Connection) -> None:
     cause = Cause(uuid4(), uuid4(), "somebody")
     async with db.transaction(cause) as transaction:
-        await DocumentRepository(transaction.session).register(uploaded(), uploaded_at=datetime.now(UTC), cause=cause)
+        await VersionRepository(transaction.session).register(uploaded(), uploaded_at=datetime.now(UTC), cause=cause)
     await Dispatcher(db, Windows()).hand_out(WaitingLines(connection))
     envelope = (await handed_out(connection))[0]
     assert (envelope.correlation_id, envelope.causation_id, envelope.actor) == (

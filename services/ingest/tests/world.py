@@ -18,9 +18,10 @@ from docutalk_common.contracts.ingest import Document, DocumentStatus
 from docutalk_common.db import Cause, Database
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.testing.conformance import ConsumerConformance
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.adapters.isolated_parser import IsolatedParser
-from docutalk_ingest.adapters.repository import DocumentRepository
 from docutalk_ingest.adapters.tables import documents
+from docutalk_ingest.adapters.version_repository import VersionRepository
 from docutalk_ingest.app import ingest
 from docutalk_ingest.settings import IngestSettings
 from docutalk_local.testing import TestStack
@@ -86,7 +87,7 @@ async def registered(db: Database, upload: DocumentUploaded, **columns: object) 
     handed out before."""
     columns = {"released_at": datetime.now(UTC), **columns}
     async with db.transaction(Cause.new()) as transaction:
-        await DocumentRepository(transaction.session).register(upload, uploaded_at=datetime.now(UTC))
+        await VersionRepository(transaction.session).register(upload, uploaded_at=datetime.now(UTC))
         await transaction.session.execute(
             update(documents).where(documents.c.document_id == upload.document_id).values(**columns)
         )

@@ -23,7 +23,10 @@ from docutalk_common.contracts.ingest import DocumentFailed
 from docutalk_common.db import KEEPALIVE, Cause, Database, postgres_errors
 from docutalk_common.errors import DependencyUnavailable, DocuTalkError
 
-from docutalk_ingest.adapters.repository import DISPATCH_CHANNEL, DocumentRepository
+from docutalk_ingest.adapters.batch_repository import BatchRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
+from docutalk_ingest.adapters.document_rows import DISPATCH_CHANNEL
+from docutalk_ingest.adapters.extraction_repository import ExtractionRepository
 from docutalk_ingest.adapters.waiting_lines import SETTINGS, Head, Line, WaitingLines
 from docutalk_ingest.domain import Window, Windows
 
@@ -139,11 +142,11 @@ class Dispatcher:
 
     async def _release(self, line: Line, head: Head, *, alone: bool) -> None:
         async with self._db.transaction(Cause.new()) as transaction:
-            repository = DocumentRepository(transaction.session)
             if line == "documents":
-                work = await repository.release_document(head.document_id)
+                work = await ExtractionRepository(transaction.session).release_document(head.document_id)
             else:
-                work = await repository.release_batch(head.document_id, head.version, head.batch, express=alone)
+                batches = BatchRepository(transaction.session)
+                work = await batches.release_batch(head.document_id, head.version, head.batch, express=alone)
             if work is None:
                 return  # changed since it was looked at
             transaction.cause = work.cause

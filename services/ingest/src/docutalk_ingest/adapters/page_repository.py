@@ -1,4 +1,4 @@
-"""Every query about what is seen of a document: where a page's file lies, its units, its lines, its pictures."""
+"""Every query about what is seen of a document: a page's text, where its file lies, its units, its lines, its pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from docutalk_common.contracts.ingest import ListUnits, RenderedPage, Unit, Units
+from docutalk_common.contracts.ingest import ListUnits, Page, PageRef, RenderedPage, Unit, Units
 from sqlalchemy import RowMapping, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -41,6 +41,21 @@ class PageRepository:
         """A page of a version, or of the one that is served. None when there is no such page in this workspace."""
         row = await self._one(_PAGE, workspace=workspace_id, document=document_id, version=version, number=number)
         return StoredPage(**row) if row else None
+
+    async def pages(self, workspace_id: UUID, refs: Sequence[PageRef]) -> list[Page]:
+        """The pages, or parts of pages, that exist, in the order asked. Offsets count code points."""
+        rows = await self._session.execute(
+            _PAGE_TEXTS,
+            {
+                "workspace": workspace_id,
+                "documents": [ref.document_id for ref in refs],
+                "versions": [ref.version for ref in refs],
+                "numbers": [ref.number for ref in refs],
+                "starts": [max(0, ref.start) for ref in refs],
+                "ends": [ref.end for ref in refs],
+            },
+        )
+        return [Page.model_validate(dict(row)) for row in rows.mappings()]
 
     async def rendering(self, object_key: str) -> RenderedPage | None:
         """The picture under this key, if it was made before."""
@@ -115,4 +130,21 @@ _VERSION = text(
     FROM documents d JOIN versions v ON v.document_id = d.document_id AND v.version = {_SERVED}
     WHERE d.document_id = :document AND d.workspace_id = :workspace AND d.deleted_at IS NULL
     """  # noqa: S608
+)
+# While no version is ready, the pages of the one in the making can be read as soon as they are stored.
+_PAGE_TEXTS = text(
+    """
+    SELECT p.document_id, p.version, p.number, p.kind, p.label, a.start,
+      CASE WHEN a.start = 0 AND a.stop IS NULL THEN p.text
+           WHEN a.stop IS NULL THEN substr(p.text, a.start + 1)
+           ELSE substr(p.text, a.start + 1, greatest(0, a.stop - a.start)) END AS text
+    FROM unnest(
+      CAST(:documents AS uuid[]), CAST(:versions AS integer[]), CAST(:numbers AS integer[]), CAST(:starts AS integer[]),
+      CAST(:ends AS integer[])
+    ) WITH ORDINALITY AS a(document_id, version, number, start, stop, place)
+    JOIN documents d ON d.document_id = a.document_id AND d.workspace_id = :workspace AND d.deleted_at IS NULL
+    JOIN pages p ON p.document_id = d.document_id AND p.number = a.number
+      AND p.version = coalesce(a.version, d.served_version, d.version)
+    ORDER BY a.place
+    """
 )

@@ -9,7 +9,7 @@ from docutalk_common.contracts.ingest import CancelDocument, Document, DocumentC
 from docutalk_common.db import Cause, Database, Transaction
 from docutalk_common.errors import NotFound, RequestFailed
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.domain import UNFINISHED
 
 

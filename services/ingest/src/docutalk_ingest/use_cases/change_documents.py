@@ -16,7 +16,7 @@ from docutalk_common.contracts.ingest import (
 from docutalk_common.db import Cause, Database, Transaction
 from docutalk_common.errors import RequestFailed
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.domain import RETRIABLE, UNFINISHED
 from docutalk_ingest.use_cases.cancel_document import cancel_documents, why_not_cancelled
 from docutalk_ingest.use_cases.delete_document import delete_documents

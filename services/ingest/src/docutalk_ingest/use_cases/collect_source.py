@@ -27,8 +27,8 @@ from docutalk_common.process import cancel_all
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.telemetry import get_logger
 
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.adapters.fetcher import FetchFailed
-from docutalk_ingest.adapters.repository import DocumentRepository
 from docutalk_ingest.adapters.source_repository import KnownItem, SourceRepository
 from docutalk_ingest.adapters.sources.fingerprint import fingerprint
 from docutalk_ingest.adapters.sources.item import Item, Listing, ListingFailed, Reach, Validators, name_of, suffix_of

@@ -9,7 +9,7 @@ from docutalk_common.contracts.ingest import DeleteDocument, DocumentDeleted, Do
 from docutalk_common.db import Cause, Database, Transaction
 from docutalk_common.errors import NotFound
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 
 
 async def delete_document(request: DeleteDocument, cause: Cause, db: Database) -> DocumentRemoved:

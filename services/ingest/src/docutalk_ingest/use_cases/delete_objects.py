@@ -6,7 +6,7 @@ from docutalk_common.contracts.ingest import DocumentDeleted, DocumentErased, Do
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.storage import ObjectStorage
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.domain import pictures_of
 
 

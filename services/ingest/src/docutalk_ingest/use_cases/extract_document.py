@@ -27,9 +27,12 @@ from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.storage import MIB, ObjectStorage
 from docutalk_common.telemetry import get_logger
 
+from docutalk_ingest.adapters.batch_repository import CHUNKS, BatchRepository, index_work
+from docutalk_ingest.adapters.document_repository import DocumentRepository
+from docutalk_ingest.adapters.extraction_repository import Begun, ExtractionRepository
 from docutalk_ingest.adapters.isolated_parser import Extraction, IsolatedParser
-from docutalk_ingest.adapters.repository import CHUNKS, Begun, DocumentRepository, index_work
 from docutalk_ingest.adapters.speed_repository import SpeedRepository
+from docutalk_ingest.adapters.version_repository import VersionRepository
 from docutalk_ingest.adapters.work_folder import WorkFolder
 from docutalk_ingest.domain import Batch, ExtractionSummary, ParseFailed, Window, Windows, chunk_id, gap_between
 from docutalk_ingest.use_cases.tell_progress import progress_of
@@ -91,7 +94,7 @@ class DocumentExtractor:
 
     async def _begin(self, work: ExtractDocument, delivery: Delivery) -> Begun | None:
         async with self.db.transaction(delivery.cause) as transaction:
-            begun = await DocumentRepository(transaction.session).begin_extraction(work.document_id, work.version, work.attempt)
+            begun = await ExtractionRepository(transaction.session).begin_extraction(work.document_id, work.version, work.attempt)
             if begun is not None:
                 transaction.emit(progress_of(begun.document))
         return begun
@@ -140,18 +143,18 @@ class DocumentExtractor:
                     if now - kept >= KEEP_SECONDS:
                         kept = now
                         async with self.db.transaction(delivery.cause) as transaction:
-                            await DocumentRepository(transaction.session).keep_released(document)
+                            await ExtractionRepository(transaction.session).keep_released(document)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def _is_wanted(self, document: Document) -> bool:
         async with self.db.read() as session:
-            return await DocumentRepository(session).is_wanted(document)
+            return await ExtractionRepository(session).is_wanted(document)
 
     async def _tell(self, document: Document, delivery: Delivery, latest: _LatestCount) -> None:
         async with self.db.transaction(delivery.cause) as transaction:
-            moved = await DocumentRepository(transaction.session).note_pages_done(document, latest.done, latest.of)
+            moved = await ExtractionRepository(transaction.session).note_pages_done(document, latest.done, latest.of)
             if moved is not None:
                 transaction.emit(progress_of(moved))
 
@@ -185,7 +188,7 @@ class DocumentExtractor:
     async def _discard(self, unlocked_key: str) -> None:
         """Removes a copy that nobody wants: not the one of another delivery of this message, which was faster."""
         async with self.db.read() as session:
-            if await DocumentRepository(session).known_objects([unlocked_key]):
+            if await VersionRepository(session).known_objects([unlocked_key]):
                 return
         await self.storage.delete([unlocked_key])
 
@@ -200,15 +203,16 @@ class DocumentExtractor:
         has_units: bool,
     ) -> bool:
         """Whether it was stored: not when the document was deleted or cancelled, or another delivery was faster."""
-        repository = DocumentRepository(transaction.session)
+        repository = ExtractionRepository(transaction.session)
         if await repository.lock_for_extraction(document) is None:
             return False
         connection = await transaction.connection()
         await repository.store_pages(connection, document.document_id, document.version, extraction.pages())
         if has_units:
             await repository.store_units(connection, document.document_id, document.version, extraction.pages())
-        room, alone = await repository.room_for_batches(document.workspace_id, self.window) if batches else (0, False)
-        await repository.store_batches(connection, document, batches, released=room)
+        waiting = BatchRepository(transaction.session)
+        room, alone = await waiting.room_for_batches(document.workspace_id, self.window) if batches else (0, False)
+        await waiting.store_batches(connection, document, batches, released=room)
         summary = replace(extraction.summary, batch_count=len(batches))
         code, reason = _about_unreadable(summary)
         stored = await repository.finish_extraction(

@@ -11,7 +11,8 @@ from docutalk_common.contracts.ingest import Document, DocumentFailed, DocumentS
 from docutalk_common.messaging.consumer import Delivery
 from pydantic import ValidationError
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
+from docutalk_ingest.adapters.version_repository import VersionRepository
 from docutalk_ingest.domain import freeze
 
 # Only what a document cannot become ready without; a lost count or a clean-up does not make it worse for the reader.
@@ -31,12 +32,13 @@ async def fail_document(letter: DeadLetter, delivery: Delivery) -> None:
     if letter.document_id is None or letter.durable not in _NEEDED:
         return
     async with delivery.transaction() as transaction:
-        repository = DocumentRepository(transaction.session)
         reason = f"Processing was given up: {freeze(letter.reason)}"
         attempt = _attempt(letter)
-        document = await repository.mark_failed(letter.document_id, letter.version or 1, letter.code, reason, attempt=attempt)
+        document = await DocumentRepository(transaction.session).mark_failed(
+            letter.document_id, letter.version or 1, letter.code, reason, attempt=attempt
+        )
         if document is None and letter.durable == "ingest-document-uploaded":
-            document = await _register_failed(repository, letter, reason)
+            document = await _register_failed(VersionRepository(transaction.session), letter, reason)
         if document is not None:
             transaction.emit(
                 DocumentFailed(
@@ -57,7 +59,7 @@ def _attempt(letter: DeadLetter) -> int | None:
     return None
 
 
-async def _register_failed(repository: DocumentRepository, letter: DeadLetter, reason: str) -> Document | None:
+async def _register_failed(repository: VersionRepository, letter: DeadLetter, reason: str) -> Document | None:
     """An upload that could not be registered would wait for ever: it is registered as failed, if it can be read at all."""
     with contextlib.suppress(ValidationError):
         envelope = Envelope.model_validate_json(letter.body())

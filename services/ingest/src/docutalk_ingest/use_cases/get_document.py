@@ -6,7 +6,7 @@ from docutalk_common.contracts.ingest import Document, GetDocument
 from docutalk_common.db import Database
 from docutalk_common.errors import NotFound
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.use_cases.estimate import with_estimates
 
 

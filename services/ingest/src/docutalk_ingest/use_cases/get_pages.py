@@ -6,7 +6,7 @@ from docutalk_common.contracts.ingest import GetPages, Pages
 from docutalk_common.db import Database
 from docutalk_common.errors import RequestFailed
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.page_repository import PageRepository
 
 MAX_PAGES_ASKED = 64
 MAX_ANSWER_BYTES = 1_500_000
@@ -18,7 +18,7 @@ async def get_pages(request: GetPages, db: Database) -> Pages:
     if len(request.pages) > MAX_PAGES_ASKED:
         raise RequestFailed("invalid", f"at most {MAX_PAGES_ASKED} pages can be asked for at once")
     async with db.read() as session:
-        found = await DocumentRepository(session).pages(request.workspace_id, request.pages)
+        found = await PageRepository(session).pages(request.workspace_id, request.pages)
     if sum(len(page.text.encode()) for page in found) > MAX_ANSWER_BYTES:
         raise RequestFailed("too_large", "these pages are too large for one answer; ask for ranges of them")
     return Pages(pages=found)

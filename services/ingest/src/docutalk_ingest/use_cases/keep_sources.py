@@ -10,7 +10,7 @@ from docutalk_common.db import Cause, Database
 from docutalk_common.errors import DependencyUnavailable
 from docutalk_common.telemetry import get_logger
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.adapters.schedules import Schedules
 from docutalk_ingest.adapters.source_repository import SourceRepository
 from docutalk_ingest.use_cases.delete_document import delete_documents

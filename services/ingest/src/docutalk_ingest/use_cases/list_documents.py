@@ -5,7 +5,7 @@ from __future__ import annotations
 from docutalk_common.contracts.ingest import DocumentList, ListDocuments
 from docutalk_common.db import Database
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.use_cases.estimate import with_estimates
 
 MAX_PER_PAGE = 200

@@ -9,7 +9,7 @@ from docutalk_common.contracts.ingest import DocumentReady
 from docutalk_common.db import Transaction
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 
 
 async def mark_ready(indexed: DocumentIndexed, delivery: Delivery) -> None:

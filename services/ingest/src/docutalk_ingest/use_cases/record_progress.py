@@ -5,7 +5,7 @@ from __future__ import annotations
 from docutalk_common.contracts.embed import ChunksIndexed
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.batch_repository import BatchRepository
 from docutalk_ingest.adapters.speed_repository import SpeedRepository
 from docutalk_ingest.use_cases.mark_ready import tell_ready
 from docutalk_ingest.use_cases.tell_progress import progress_of
@@ -14,7 +14,7 @@ from docutalk_ingest.use_cases.tell_progress import progress_of
 async def record_progress(indexed: ChunksIndexed, delivery: Delivery) -> None:
     """Counts only rise: an older count that arrives late changes nothing. The batch that is done makes room for the next."""
     async with delivery.transaction() as transaction:
-        repository = DocumentRepository(transaction.session)
+        repository = BatchRepository(transaction.session)
         counted = await repository.note_chunks_done(
             indexed.document_id, indexed.version, indexed.chunks_done, indexed.batch, indexed.attempt
         )

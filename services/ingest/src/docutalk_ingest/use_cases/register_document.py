@@ -10,7 +10,9 @@ from docutalk_common.contracts.ingest import Document, DocumentCancelled, Docume
 from docutalk_common.db import Transaction
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
+from docutalk_ingest.adapters.extraction_repository import ExtractionRepository
+from docutalk_ingest.adapters.version_repository import VersionRepository
 from docutalk_ingest.domain import KEPT_VERSIONS, UNFINISHED, Window
 from docutalk_ingest.use_cases.tell_progress import progress_of
 
@@ -38,9 +40,11 @@ async def register_version(
     With `window` its extraction is ordered at once if there is room; else it waits for the dispatcher. A version that was still
     being processed is given up for it. The newest `keep_versions` are kept, and the one that is served.
     """
-    repository = DocumentRepository(transaction.session)
-    before = await repository.lock(upload.document_id) if upload.version > 1 else None
-    goes_at_once = window is not None and await repository.room_for_documents(upload.workspace_id, window)
+    repository = VersionRepository(transaction.session)
+    before = await DocumentRepository(transaction.session).lock(upload.document_id) if upload.version > 1 else None
+    goes_at_once = window is not None and await ExtractionRepository(transaction.session).room_for_documents(
+        upload.workspace_id, window
+    )
     document = await repository.register(
         upload, uploaded_at=came_at, source_id=source_id, origin=origin, cause=transaction.cause, released=goes_at_once
     )

@@ -18,7 +18,7 @@ from docutalk_common.errors import DependencyUnavailable
 from docutalk_common.messaging.consumer import AlreadyHandled, Delivery, shared_transaction
 from docutalk_common.telemetry import get_logger
 
-from docutalk_ingest.adapters.repository import DocumentRepository, NewUpload
+from docutalk_ingest.adapters.version_repository import NewUpload, VersionRepository
 from docutalk_ingest.domain import KEPT_VERSIONS, Window
 from docutalk_ingest.use_cases.register_document import register_document
 from docutalk_ingest.use_cases.tell_progress import progress_of
@@ -79,7 +79,7 @@ class UploadRegistrar:
             async with shared_transaction([entry.delivery for entry in entries]) as (transaction, fresh):
                 new = {id(delivery) for delivery in fresh}
                 chosen = {entry.upload.document["document_id"]: entry for entry in entries if id(entry.delivery) in new}
-                registered = await DocumentRepository(transaction.session).register_new(
+                registered = await VersionRepository(transaction.session).register_new(
                     [entry.upload for entry in chosen.values()]
                 )
                 for document in registered:

@@ -6,7 +6,7 @@ from docutalk_common.contracts.ingest import Document, DocumentRenamed, RenameDo
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound, RequestFailed
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.domain import freeze
 
 

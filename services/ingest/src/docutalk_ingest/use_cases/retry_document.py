@@ -9,7 +9,7 @@ from docutalk_common.contracts.ingest import Document, DocumentRetried, Document
 from docutalk_common.db import Cause, Database, Transaction
 from docutalk_common.errors import NotFound, RequestFailed
 
-from docutalk_ingest.adapters.repository import DocumentRepository
+from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.domain import RETRIABLE
 from docutalk_ingest.use_cases.tell_progress import progress_of
 
