@@ -62,3 +62,8 @@ def test_title_is_the_beginning_of_the_message_on_one_line() -> None:
     long = title_of("word " * 100)
     assert len(long) <= 80
     assert long.endswith("…")
+
+
+def test_quotation_marks_and_lists_of_a_question_or_a_selection_are_no_conditions_of_the_search() -> None:
+    assert search_query('What does "net revenue" mean?', [], None) == "What does  net revenue  mean?"
+    assert search_query("Explain it.", [], "„Umsatz“ - and -more -5 %\n-less") == "Explain it.\n Umsatz  - and  more -5 %  less"
