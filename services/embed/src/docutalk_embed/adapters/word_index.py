@@ -19,12 +19,15 @@ from docutalk_embed.domain.words import Identifier, ParsedQuery, pattern_of
 NAME_BOOST, PART_BOOST = 2.0, 0.3
 """What an identifier that the workspace knows weighs, and what its parts weigh then: no passage that has SKU and 4711 apart,
 or SKU-4712 three times, comes before one with SKU-4711."""
+MAX_LOOKED_UP = 2_000
+"""Characters of a query of which the words are looked up; ten thousand of Chinese would be twenty thousand words."""
 
 # A token as each configuration of the workspace has it; one that it leaves out, a stop word, has a row without a lexeme.
 _READ = """
-SELECT t.token, f.config, f.chunk_count, q.lexeme, lexeme_dimension(q.lexeme), coalesce(l.chunk_count, 0)
+SELECT t.place, t.token, f.config, f.chunk_count, q.lexeme, lexeme_dimension(q.lexeme), coalesce(l.chunk_count, 0)
 FROM (
-  SELECT DISTINCT lower(token COLLATE pg_c_utf8) AS token FROM ts_parse('default', plain_text(:words))
+  SELECT DISTINCT read.place, lower(parsed.token COLLATE pg_c_utf8) AS token
+  FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS read (text, place), ts_parse('default', plain_text(read.text)) AS parsed
 ) AS t
 CROSS JOIN (SELECT config, chunk_count FROM configurations WHERE workspace_id = :workspace_id) AS f
 LEFT JOIN LATERAL unnest(to_tsvector(CAST(f.config AS regconfig), t.token)) AS q ON true
@@ -87,8 +90,7 @@ class WordIndex:
         none of its words in any other."""
         names = await self._names(parsed.identifiers)
         parts = " ".join(identifier.words for identifier in parsed.identifiers)
-        rest = await self._tokens(parsed.words)
-        apart = await self._tokens(parts)
+        rest, apart = await self._tokens(parsed.words, parts)
         stop_words = _stop_words([*rest, *apart])
         lexemes: dict[str, Lexeme] = {}
         known = " ".join(identifier.words for identifier in parsed.identifiers if any(s in names for s in identifier.spellings))
@@ -118,16 +120,16 @@ class WordIndex:
             matching[config] = set(found.scalars())
         return [marker.mark(passage, matching.get(config, set())) for config, passage in texts]
 
-    async def _tokens(self, words: str) -> list[_Token]:
-        if not words.strip():
-            return []
-        found = await self._session.execute(text(_READ), {"workspace_id": self._workspace_id, "words": words})
-        tokens: dict[str, dict[str, list[Lexeme]]] = {}
-        for token, config, _, lexeme, dimension, count in sorted(found, key=lambda row: (-row[2], row[1])):
-            listed = tokens.setdefault(token, {}).setdefault(config, [])
-            if lexeme is not None:
-                listed.append(Lexeme(lexeme, dimension, count))
-        return [_Token(token, lexemes) for token, lexemes in tokens.items()]
+    async def _tokens(self, *texts: str) -> list[list[_Token]]:
+        """The words of each text."""
+        read: list[dict[str, dict[str, list[Lexeme]]]] = [{} for _ in texts]
+        if any(one.strip() for one in texts):
+            found = await self._session.execute(text(_READ), {"workspace_id": self._workspace_id, "texts": list(texts)})
+            for place, token, config, _, lexeme, dimension, count in sorted(found, key=lambda row: (-row[3], row[2])):
+                listed = read[place - 1].setdefault(token, {}).setdefault(config, [])
+                if lexeme is not None:
+                    listed.append(Lexeme(lexeme, dimension, count))
+        return [[_Token(token, lexemes) for token, lexemes in tokens.items()] for tokens in read]
 
     async def _names(self, identifiers: Sequence[Identifier]) -> dict[str, Lexeme]:
         names = [spelling for identifier in identifiers for spelling in identifier.spellings]
@@ -153,7 +155,8 @@ class WordIndex:
         The index of words is asked first, for those words of the phrase that no neighbour can hide in another token: of
         letters only. Where a configuration leaves all of them out, the text alone is looked at.
         """
-        tokens = [token for token in await self._tokens(phrase) if token.text.isalpha()]
+        [tokens] = await self._tokens(phrase)
+        tokens = [token for token in tokens if token.text.isalpha()]
         by_config: dict[str, list[str]] = {}
         for token in tokens:
             for config, lexemes in token.lexemes.items():

@@ -17,6 +17,8 @@ COMPARED = 100
 LENGTH_SLACK, SEMANTIC_SLACK, KEYWORD_SLACK = 0.2, 0.05, 0.15
 """How far length and scores of nearly the same texts may be apart. On annual reports they are by .03 and a tenth at most, and
 one pair of texts in fifty is left to be compared word by word."""
+JOINED_SHARE = 0.5
+"""A neighbour joins a passage when it has at least this share of its score: what is about something else adds only length."""
 SHINGLE_WORDS = 4
 SAME_SHARE = 0.9
 """A passage of which this share stands in a better one, counted in runs of four words, says nothing new."""
@@ -84,13 +86,14 @@ def _place(piece: Piece) -> _Place:
 def _joined(best: Ranked, left: dict[_Place, Ranked], pieces: Mapping[UUID, Piece]) -> list[UUID]:
     """The chunks of the passage around `best`; those that join it are taken out of `left`."""
     joined = [pieces[best.chunk_id]]
+    least = JOINED_SHARE * best.score
     while len(joined) < MAX_JOINED:
         first, last = joined[0], joined[-1]
         before = left.get((first.document_id, first.version, first.page, first.ordinal - 1))
         after = left.get((last.document_id, last.version, last.page, last.ordinal + 1))
-        if before is not None and not touch(pieces[before.chunk_id], first):
+        if before is not None and not (before.score >= least and touch(pieces[before.chunk_id], first)):
             before = None
-        if after is not None and not touch(last, pieces[after.chunk_id]):
+        if after is not None and not (after.score >= least and touch(last, pieces[after.chunk_id])):
             after = None
         if before is not None and (after is None or before.score >= after.score):
             joined.insert(0, pieces[left.pop(_place(pieces[before.chunk_id])).chunk_id])
