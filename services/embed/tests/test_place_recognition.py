@@ -92,6 +92,7 @@ NO_PLACES = [
     ("a country's namesakes", "Michael Jordan; Chad said so; guinea pigs in a new jersey"),
     ("part of a word", "Parisian Germanys McParis"),
     ("small letters", "paris, france"),
+    ("a law and a bond", "under 15 U.S.C. 7262 and US30YT"),
     ("numbers", "2024 3M 100%"),
     ("nothing", ""),
 ]

@@ -36,7 +36,7 @@ _ENOUGH = 2
 
 # Without the rare capitals beyond 16 bits, and with the look back behind the capital: either way it would be five times slower.
 _CAPITALS = "".join(map(chr, filter(lambda code: chr(code).isupper() or chr(code).istitle(), range(0x10000))))
-_NAME = re.compile(rf"[{_CAPITALS}](?<![^\W_].)[^\W\d_]*")
+_NAME = re.compile(rf"[{_CAPITALS}](?<![^\W_].)[^\W\d_]*+(?!\d)")
 # Within a name of several words: spaces, the end of a line, a hyphen, an apostrophe, the point of an abbreviation.
 _NEXT = re.compile(r"(?:[ \u00a0]|\n|[-'’]|\.[ \u00a0]?)([^\W\d_]+)")
 _BEFORE = re.compile(r"([^\W\d_]+)([^\w\n]{0,3})\Z")
@@ -153,6 +153,9 @@ class _Reader:
                 best = _Candidate(start, end, key, senses)
         if best is not None and best.key in _POINTED and text[best.end : best.end + 1] == ".":
             best.end += 1
+            # `15 U.S.C. 7262` is a law.
+            if text[best.end : best.end + 1].isalnum():
+                return None
         return best
 
     def _find(self, key: str, written: str) -> Sequence[Sense]:

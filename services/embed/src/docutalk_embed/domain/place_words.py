@@ -89,8 +89,8 @@ within à в во г город городе из около под
 """Before a place, and seldom before a person."""
 DIRECTIVE = _words(
     """
-a at between bis da de di do for from i leave left of per på reach reached through til till to toward towards via visit
-visited visiting von zu über
+at between bis da de di for from leave left of på reach reached through til till to toward towards via visit visited visiting
+von zu über
 """
 )
 """Before a place, but as well before other things."""
