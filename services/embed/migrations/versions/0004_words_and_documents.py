@@ -31,9 +31,13 @@ UNSPACED_WORDS = rf"""
 CREATE FUNCTION unspaced_words(text text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT regexp_replace(text, '([{UNSPACED}])', ' \1 ', 'g') || coalesce(string_agg(' ' || substr(run, start, 2), ''), '')
-  FROM (SELECT found[1] AS run FROM regexp_matches(text, '[{UNSPACED}]{{2,}}', 'g') AS found) AS runs,
-    generate_series(1, length(run) - 1) AS start;
+  SELECT regexp_replace(text, '([{UNSPACED}])', ' \1 ', 'g') || coalesce(string_agg(' ' || first || second, ''), '')
+  FROM regexp_matches(text, '[{UNSPACED}]{{2,}}', 'g') AS found,
+    LATERAL (
+      SELECT character AS first, lead(character) OVER (ORDER BY place) AS second
+      FROM unnest(string_to_array(found[1], NULL)) WITH ORDINALITY AS run (character, place)
+    ) AS pairs
+  WHERE second IS NOT NULL;
 END
 """
 # OFFSET 0, or the inner text would be computed once for each place in which it is used.

@@ -124,7 +124,9 @@ class WordIndex:
         """The words of each text."""
         read: list[dict[str, dict[str, list[Lexeme]]]] = [{} for _ in texts]
         if any(one.strip() for one in texts):
-            found = await self._session.execute(text(_READ), {"workspace_id": self._workspace_id, "texts": list(texts)})
+            found = await self._session.execute(
+                text(_READ), {"workspace_id": self._workspace_id, "texts": [one[:MAX_LOOKED_UP] for one in texts]}
+            )
             for place, token, config, _, lexeme, dimension, count in sorted(found, key=lambda row: (-row[3], row[2])):
                 listed = read[place - 1].setdefault(token, {}).setdefault(config, [])
                 if lexeme is not None:
