@@ -104,7 +104,7 @@ class Server:
     """How many more event streams break off after one event."""
     stream_requests: list[str | None] = field(default_factory=list)
     """The `Last-Event-ID` of each."""
-    search: Json = field(default_factory=lambda: {"results": [], "took_ms": 1.5})
+    search: Json = field(default_factory=lambda: {"results": [], "took_ms": 1.5, "model": "minilm", "next": None})
     more: list[Json] = field(default_factory=list)
     """The pages after the first."""
     similar: Json = field(default_factory=lambda: {"items": [], "took_ms": 1.5})

@@ -113,7 +113,7 @@ def _found(text: str, word: str) -> dict[str, Any]:
 
 def test_search_shows_place_score_and_the_part_of_the_passage_that_matched(shell: Any, server: Any) -> None:
     text = "lead " * 100 + "the\nneedle is here " + "tail " * 100
-    server.search = {"results": [_found(text, "needle")], "took_ms": 12.3}
+    server.search = {"results": [_found(text, "needle")], "took_ms": 12.3, "model": "minilm", "next": None}
     result = shell("search", "needle", "--limit", "3", "--mode", "keyword")
     assert result.exit_code == 0
     head, snippet = result.stdout.splitlines()
@@ -128,7 +128,7 @@ def test_search_shows_place_score_and_the_part_of_the_passage_that_matched(shell
 
 
 def test_search_as_json_is_the_answer_of_the_api(shell: Any, server: Any) -> None:
-    server.search = {"results": [_found("a needle", "needle")], "took_ms": 12.3}
+    server.search = {"results": [_found("a needle", "needle")], "took_ms": 12.3, "model": "minilm", "next": None}
     assert json.loads(shell("search", "needle", "--json").stdout) == server.search
 
 
@@ -275,7 +275,7 @@ def test_terminal_does_not_obey_what_a_document_or_a_model_says(shell: Any, serv
         (2, "delta", {"text": hostile}),
         (3, "done", WHOLE | {"citations": [CITATION | {"quote": hostile}]}),
     ]
-    server.search = {"results": [_found(hostile, "after")], "took_ms": 1.0}
+    server.search = {"results": [_found(hostile, "after")], "took_ms": 1.0, "model": "minilm", "next": None}
     for arguments in (["ask", "How much?"], ["search", "after"]):
         terminal = Terminal(shell, *arguments)
         assert terminal.code() == 0

@@ -103,13 +103,15 @@ def test_all_follows_the_ranking_to_its_end_and_counts_on(shell: Any, server: An
 
 def test_parts_of_the_score_and_other_places_of_the_same_words_are_told(shell: Any, server: Any) -> None:
     duplicates = [_place(1), _place(1), *(_place(number) for number in range(2, 6))]
-    server.search = {"results": [_result(1, duplicates=duplicates)], "took_ms": 1.0}
-    lines = shell("search", "needle", "--scores").stdout.splitlines()
-    assert lines == [
+    server.search = {"results": [_result(1, duplicates=duplicates)], "took_ms": 1.0, "model": None, "next": None}
+    result = shell("search", "needle", "--scores")
+    assert result.stdout.splitlines() == [
         "1. report.pdf, p. 1  0.90  (meaning 0.80, name 0.25)",
         "needle 1",
         "also in: copy-1.pdf, p. 1; copy-2.pdf, p. 1; copy-3.pdf, p. 1 and 2 more",
     ]
+    assert result.stderr.endswith("The model does not answer at the moment: only words were looked for.\n")
+    assert "does not answer" not in shell("search", "needle", "--mode", "keyword").stderr
 
 
 def test_weight_of_meaning_is_shown_changed_and_taken_back(shell: Any, server: Any) -> None:

@@ -351,6 +351,7 @@ class Embed:
     models: list[embed.EmbeddingModel] = field(default_factory=list)
     changes: list[embed.ModelChange] = field(default_factory=list)
     next: str | None = None
+    model: str = "minilm"
     error: tuple[str, str] | None = None
     """What the next question is refused with."""
     asked: list[Any] = field(default_factory=list)
@@ -364,7 +365,7 @@ class Embed:
 
     async def search(self, request: embed.SearchPassages, _cause: Cause) -> embed.PassagesFound:
         self._note(request)
-        return embed.PassagesFound(passages=self.passages[: request.limit], took_ms=1.0, model="minilm", next=self.next)
+        return embed.PassagesFound(passages=self.passages[: request.limit], took_ms=1.0, model=self.model, next=self.next)
 
     async def compare(self, request: embed.ComparePassages, _cause: Cause) -> embed.Comparison:
         self._note(request)

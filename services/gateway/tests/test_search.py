@@ -179,6 +179,11 @@ async def test_cursor_of_another_search_is_the_callers_error(embed_service: Any,
     assert (answer.status_code, answer.json()["detail"]) == (422, "This `after` belongs to another search.")
 
 
+async def test_search_by_words_alone_names_no_model(embed_service: Any, person: Any) -> None:
+    embed_service.model = ""
+    assert (await person.http.post(url_of(person, "search"), json={"query": "a"})).json()["model"] is None
+
+
 async def test_search_while_embed_is_down_is_refused(person: Any) -> None:
     answer = await person.http.post(url_of(person, "search"), json={"query": "a"})
     assert answer.status_code == 503

@@ -93,6 +93,8 @@ def search(
             output.json(found)
         else:
             _sum_up(output, found)
+            if found["model"] is None and mode is Mode.HYBRID:
+                output.note("The model does not answer at the moment: only words were looked for.")
         return Exit.OK
 
     run_in_workspace(output, workspace, url, home, work)

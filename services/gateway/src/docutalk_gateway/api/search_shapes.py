@@ -150,7 +150,8 @@ class SearchResult(BaseModel):
 
 
 class SearchResults(BaseModel):
-    """Best first. `took_ms` is from the request's arrival to its answer, `model` is the one whose vectors were compared.
+    """Best first. `took_ms` is from the request's arrival to its answer. `model` is the one whose vectors were compared, null
+    when only words were ranked: in mode `keyword`, and in mode `hybrid` while the model is away.
 
     `next` asks for the results after these, as `after`; it is null when there are no more. The pages of one search fit together,
     whatever is uploaded or deleted meanwhile.
@@ -158,7 +159,7 @@ class SearchResults(BaseModel):
 
     results: list[SearchResult]
     took_ms: float
-    model: str
+    model: str | None
     next: str | None
 
 
