@@ -117,6 +117,7 @@ def test_what_only_looks_like_a_place_is_none(text: str) -> None:
         ("fr", "Il habite à Lyon, aux États-Unis ou en Allemagne.", ["Lyon FR", "United States", "Germany"]),
         ("es", "Trabaja en Sevilla, España.", ["Sevilla ES", "Spain"]),
         ("pt", "Fica em Lisboa, Portugal.", ["Lisbon PT", "Portugal"]),
+        ("it", "Vive a Roma, in Italia.", ["Rome IT", "Italy"]),
         ("ru", "Наш офис: город Москва.", ["Moscow RU"]),
         ("zh", "我住在北京和上海，德国很远。", ["Beijing CN", "Shanghai CN", "Germany"]),
         ("ja", "東京都とドイツに行く。アメリカンではない。", ["Tokyo JP", "Germany"]),

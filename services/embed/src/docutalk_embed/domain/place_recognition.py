@@ -17,6 +17,7 @@ from docutalk_embed.domain.place_words import (
     COMMON,
     COMPANIES,
     DIRECTIVE,
+    DIRECTIVE_ABROAD,
     FOLLOWERS,
     FUNCTION_WORDS,
     LOCATIVE,
@@ -51,6 +52,7 @@ _POINT = frozenset({". ", "."}) | _SPACE
 _GLUE = frozenset({"-", "&", " & "}) | _SPACE | _APOSTROPHES
 """What joins a name with the words beside it."""
 _OF = frozenset({"of", "von"})
+_ENGLISH = frozenset({"en", None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,8 @@ class _Reader:
             if lower in _OF and (owner := _word_before(text.text, before.start())) is not None:
                 is_part = owner.group(1).casefold() in OWNERS and owner.group(1)[0].isupper()
                 return None if is_part else 1
-            return 2 if lower in LOCATIVE else 1 if lower in DIRECTIVE else 0
+            is_directive = lower in DIRECTIVE or (lower in DIRECTIVE_ABROAD and self._language not in _ENGLISH)
+            return 2 if lower in LOCATIVE else int(is_directive)
         if lower in QUALIFIERS:
             ahead = _word_before(text.text, before.start())
             return 2 if ahead is not None and ahead.group(1).casefold() in LOCATIVE else 0

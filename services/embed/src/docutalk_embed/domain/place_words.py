@@ -94,6 +94,12 @@ von zu über
 """
 )
 """Before a place, but as well before other things."""
+DIRECTIVE_ABROAD = _words(
+    """
+a do i per
+"""
+)
+"""The same in languages other than English, where they are articles and pronouns."""
 QUALIFIERS = _words(
     """
 all amtsgericht ancient capitale central città city ciudad downtown east eastern greater großraum hansestadt hauptstadt
