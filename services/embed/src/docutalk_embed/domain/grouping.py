@@ -14,9 +14,9 @@ MAX_JOINED = 3
 """Chunks in one passage: about a page, which is as much as a person reads at a glance."""
 COMPARED = 100
 """So many of the best chunks are compared with each other."""
-LENGTH_SLACK, SEMANTIC_SLACK, KEYWORD_SLACK = 0.2, 0.05, 0.15
+LENGTH_SLACK, SEMANTIC_SLACK, KEYWORD_SLACK = 0.1, 0.04, 0.1
 """How far length and scores of nearly the same texts may be apart. On annual reports they are by .03 and a tenth at most, and
-one pair of texts in fifty is left to be compared word by word."""
+few pairs of texts are left to be compared word by word."""
 JOINED_SHARE = 0.5
 """A neighbour joins a passage when it has at least this share of its score: what is about something else adds only length."""
 SHINGLE_WORDS = 4

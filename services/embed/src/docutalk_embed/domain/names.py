@@ -17,6 +17,7 @@ MAX_NAMED = 20
 """More documents than that are not what a query names."""
 MAX_SHARING = 1_000
 """A word in more names than that tells nothing of any of them, and is not read further."""
+COMMON_SHARE = 0.75
 _JOINED = 3
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _POSSESSIVE = re.compile(r"['’]s\b|['’]")
@@ -64,8 +65,8 @@ def names_to_look_for(query: str) -> list[str]:
 
 
 def weigh_names(found: Sequence[NameWord], total: int) -> Names:
-    """What the names of `total` documents tell. A word in more than half of them tells nothing."""
-    telling = [word for word in found if word.document_count <= min(total / 2, MAX_SHARING)]
+    """What the names of `total` documents tell. A word in nearly all of them tells nothing."""
+    telling = [word for word in found if word.document_count <= min(total * COMMON_SHARE, MAX_SHARING)]
     if not telling:
         return NO_NAMES
     shares: dict[UUID, float] = {}
