@@ -1,24 +1,29 @@
-"""How fast passages become vectors: the bare model, behind its queue, and in the whole service on real servers.
+"""How fast passages become vectors: the bare model, behind its queue, in the whole service on real servers, and what others use.
 
-    python benchmarks/embedding.py [--passages 512] [--rounds 3]
+    python benchmarks/embedding.py [--passages 512] [--rounds 3] [--peers PYTHON]
 
-Each round measures all of them one after the other, so that the ratios hold on a noisy machine; the median is printed.
-Goal: the service at .8 of the bare model or more. With sentence-transformers installed, that is a baseline too.
+Each round measures all of them one after the other, so that the ratios hold on a noisy machine; the median is printed. `--peers`
+names the interpreter of an environment with `benchmarks/requirements.txt`: sentence-transformers and fastembed then embed the
+same texts with the same weights in each round. At the end: how long a query takes, alone and while passages are embedded.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
-import importlib.util
+import contextlib
+import json
 import os
 import random
 import statistics
+import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -26,7 +31,7 @@ from docutalk_common.contracts.ingest import Chunk, IndexChunks
 from docutalk_common.process import Runtime
 from docutalk_common.telemetry import configure_logging
 from docutalk_common.testing.conformance import Wire, envelope_for
-from docutalk_embed.adapters.batcher import Lane, MicroBatcher
+from docutalk_embed.adapters.batcher import Lane, MicroBatcher, Vectors
 from docutalk_embed.adapters.minilm import MiniLM, model_folder
 from docutalk_embed.adapters.processors import available_processors
 from docutalk_embed.app import embed, open_database
@@ -36,6 +41,7 @@ from sqlalchemy import text
 
 MESSAGE = 64
 HANDLERS = 4
+QUERIES = 200
 WORDS = """the of and to in a for that on with as by is are was were company revenue operating income fiscal year increase
 decrease committee river harbour pump valve inspection report interest rate borrowing liquidity segment customer""".split()  # noqa: SIM905
 
@@ -106,29 +112,164 @@ async def served(wire: Wire, settings: EmbedSettings, texts: list[str]) -> float
     return reached
 
 
-def sentence_transformers(texts: list[str]) -> float | None:
-    """What peers use, when it is installed here."""
-    if importlib.util.find_spec("sentence_transformers") is None:
-        return None
-    model = importlib.import_module("sentence_transformers").SentenceTransformer(str(model_folder()), device="cpu")
-    model.encode(texts[:8])
-    started = time.perf_counter()
-    model.encode(texts)
-    return rate(len(texts), started)
+class Peers:
+    """Other libraries, in a process of their own that waits while it is not asked."""
+
+    def __init__(self, process: subprocess.Popen[str], names: list[str]) -> None:
+        self._process = process
+        self.names = names
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, python: str | None) -> Iterator[Peers | None]:
+        """Loads them in that interpreter; None without one."""
+        if python is None:
+            yield None
+            return
+        script = Path(__file__).with_name("embedding_peers.py")
+        with (
+            tempfile.TemporaryDirectory() as work,
+            subprocess.Popen([python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+        ):
+            answer = _asked(process, {"model": str(model_folder()), "work": work})
+            yield cls(process, answer["peers"])
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def rate(self, name: str, texts: list[str]) -> float:
+        """Passages per second."""
+        return len(texts) / float(_asked(self._process, {"peer": name, "texts": texts})["seconds"])
+
+    def vectors(self, name: str, texts: list[str]) -> Vectors:
+        """The unit vectors of some texts."""
+        found = _asked(self._process, {"peer": name, "texts": texts, "vectors": len(texts)})["vectors"]
+        return np.array(found, np.float32)
 
 
-async def measure(count: int, rounds: int) -> None:
-    """Prints the table."""
+def _asked(process: subprocess.Popen[str], question: dict[str, object]) -> dict[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(question) + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+        raise SystemExit("the peers ended; what they wrote is above")
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+class TimedModel:
+    """The model, and how long each of its batches took, in milliseconds."""
+
+    def __init__(self, engine: MiniLM) -> None:
+        self.name, self.dimension, self.batch = engine.name, engine.dimension, engine.batch
+        self.tokenize = engine.tokenize
+        self.batches: list[float] = []
+        self._engine = engine
+
+    def infer(self, tokens: Sequence[Sequence[int]]) -> Vectors:
+        """A batch."""
+        started = time.perf_counter()
+        vectors = self._engine.infer(tokens)
+        self.batches.append((time.perf_counter() - started) * 1000)
+        return vectors
+
+
+@dataclass
+class Latencies:
+    """Milliseconds: of queries alone, of queries while passages are embedded, and of the batches of those."""
+
+    idle: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    batches: list[float] = field(default_factory=list)
+
+
+async def ask(batcher: MicroBatcher, count: int, found: list[float]) -> None:
+    """So many queries, one after the other with a little time between."""
+    chance = random.Random(2)
+    for _ in range(count):
+        query = " ".join(chance.choices(WORDS, k=8))
+        started = time.perf_counter()
+        await batcher.embed([query], Lane.QUERY)
+        found.append((time.perf_counter() - started) * 1000)
+        await asyncio.sleep(chance.random() * 0.02)
+
+
+async def latencies(engine: MiniLM, texts: list[str], count: int) -> Latencies:
+    """Queries alone, then while four handlers keep the queue of passages full and a change of model fills its own."""
+    found = Latencies()
+    timed = TimedModel(engine)
+    batcher = MicroBatcher(timed)
+    async with batcher.running():
+        await ask(batcher, count, found.idle)
+        timed.batches.clear()
+
+        async def load(lane: Lane, part: int) -> None:
+            while True:
+                start = part * MESSAGE % len(texts)
+                await batcher.embed(texts[start : start + MESSAGE], lane)
+
+        lanes = (Lane.BULK, Lane.BULK, Lane.EXPRESS, Lane.BACKGROUND)
+        loads = [asyncio.create_task(load(lane, part)) for part, lane in enumerate(lanes)]
+        while not batcher.waiting(Lane.BULK):
+            await asyncio.sleep(0.01)
+        await ask(batcher, count, found.busy)
+        for task in loads:
+            task.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
+    found.batches = timed.batches
+    return found
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share is not above."""
+    return float(np.percentile(values, share * 100))
+
+
+def features() -> list[str]:
+    """What the processor can do that matters here."""
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16")
+    with contextlib.suppress(OSError):
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+        return [name for name in wanted if name in flags]
+    return []
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All figures: passages per second by what was measured, one for each round."""
+
+    rates: dict[str, list[float]]
+    latencies: Latencies
+    closeness: dict[str, float]
+    """Mean cosine between the vectors of the service and those of a peer."""
+
+    def rate(self, name: str) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.rates[name])
+
+    def ratio(self, name: str, base: str) -> float:
+        """The median of the ratios within each round."""
+        return statistics.median(a / b for a, b in zip(self.rates[name], self.rates[base], strict=True))
+
+
+BARE, SINGLE, QUEUED, SERVED = "bare model", "bare model, f32", "behind its queue", "whole service"
+
+
+async def measure(count: int, rounds: int, peers: Peers | None) -> None:
+    """Prints the tables."""
     texts = passages(count)
     started = time.perf_counter()
     engine = MiniLM(threads=available_processors())
     load = time.perf_counter() - started
+    single = MiniLM(threads=available_processors(), precision="f32")
     lengths = [len(ids) for ids in engine.tokenize(texts)]
     print(
-        f"{count} passages of {np.mean(lengths):.0f} tokens; {engine.precision}, {engine.threads} threads; loaded in {load:.2f} s"
+        f"{count} passages of {np.mean(lengths):.0f} tokens; {engine.precision}, {engine.threads} threads, loaded in {load:.2f} s"
     )
-    results: dict[str, list[float]] = {"bare model": [], "behind its queue": [], "whole service": [], "f32, bare": []}
-    single = MiniLM(threads=available_processors(), precision="f32")
+    print(f"the processor has {' '.join(features()) or 'none of AVX-512 and AMX'}")
+    names = peers.names if peers else []
+    rates: dict[str, list[float]] = {name: [] for name in (BARE, SINGLE, QUEUED, SERVED, *names)}
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         backend = make_backend(Path(folder))
@@ -141,21 +282,57 @@ async def measure(count: int, rounds: int) -> None:
             )
             wire = await Wire.connect(stack.nats_operator)
             for _ in range(rounds):
-                results["bare model"].append(bare(engine, texts))
-                results["f32, bare"].append(bare(single, texts))
+                rates[BARE].append(bare(engine, texts))
+                rates[SINGLE].append(bare(single, texts))
                 batcher = MicroBatcher(engine)
                 async with batcher.running():
-                    results["behind its queue"].append(await queued(batcher, texts))
+                    rates[QUEUED].append(await queued(batcher, texts))
                 async with embed(settings, Runtime("embed"), engine):
-                    results["whole service"].append(await served(wire, settings, texts))
-                if (peer := sentence_transformers(texts)) is not None:
-                    results.setdefault("sentence-transformers, fp32", []).append(peer)
+                    rates[SERVED].append(await served(wire, settings, texts))
+                for name in names:
+                    assert peers is not None
+                    rates[name].append(peers.rate(name, texts))
             await wire.nc.close()
         finally:
             await backend.stop()
-    base = statistics.median(results["bare model"])
-    for name, rates in results.items():
-        print(f"{name:<30} {statistics.median(rates):7.1f} passages/s   {statistics.median(rates) / base:5.2f} of the bare model")
+    closeness = {
+        name: float((peers.vectors(name, texts[:64]) * engine.embed(texts[:64])).sum(axis=1).mean()) for name in names if peers
+    }
+    show(Measured(rates, await latencies(engine, texts, QUERIES), closeness), engine.precision)
+
+
+def show(measured: Measured, precision: str) -> None:
+    """The figures, and the goals."""
+    print(f"\n{'':<30} {'passages/s':>10}   of the bare model")
+    for name in measured.rates:
+        close = f"   mean cosine {measured.closeness[name]:.5f}" if name in measured.closeness else ""
+        print(f"{name:<30} {measured.rate(name):10.1f}   {measured.ratio(name, BARE):5.2f}{close}")
+    found = measured.latencies
+    print(f"\n{'milliseconds':<30} {'p50':>8} {'p99':>8}")
+    for label, values in (
+        ("a query, nothing else", found.idle),
+        ("a query, passages all the time", found.busy),
+        ("a batch of passages", found.batches),
+    ):
+        print(f"{label:<30} {percentile(values, 0.5):8.1f} {percentile(values, 0.99):8.1f}")
+    print(f"\n{'goal':<64} {'figure':>8}")
+    goals: list[tuple[str, float, str, float | None]] = [("whole service / bare model", measured.ratio(SERVED, BARE), ">=", 0.8)]
+    peer = next((name for name in measured.rates if name.startswith("sentence-transformers")), None)
+    if peer is not None:
+        goals.append(("f32 engine / sentence-transformers", measured.ratio(SINGLE, peer), ">=", 1.2))
+        if precision == "bf16":
+            goal = 4.5 if "amx_bf16" in features() else None
+            goals.append(("bf16 engine / sentence-transformers", measured.ratio(BARE, peer), ">=", goal))
+    waits = percentile(found.batches, 0.99) + percentile(found.idle, 0.99)
+    goals.append(
+        ("p99 of a query while passages come / (a batch + a query alone)", percentile(found.busy, 0.99) / waits, "<=", 1.1)
+    )
+    for name, figure, sign, goal in goals:
+        if goal is None:
+            print(f"{name + ' (>= 4.5 with AMX, which is not here)':<64} {figure:8.2f}")
+        else:
+            met = figure >= goal if sign == ">=" else figure <= goal
+            print(f"{f'{name} {sign} {goal}':<64} {figure:8.2f}  {'met' if met else 'missed'}")
 
 
 def main() -> None:
@@ -163,9 +340,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passages", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with benchmarks/requirements.txt")
     arguments = parser.parse_args()
     configure_logging("benchmark", log_format="text", level="ERROR")
-    asyncio.run(measure(arguments.passages, arguments.rounds))
+    with Peers.running(arguments.peers) as peers:
+        asyncio.run(measure(arguments.passages, arguments.rounds, peers))
 
 
 if __name__ == "__main__":
