@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ from docutalk_common.contracts.embed import (
 )
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import DependencyUnavailable, NotFound, RequestFailed
+from docutalk_common.process import Runtime, wait_until
+from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_common.testing.embeddings_server import EmbeddingsServer, Failure
 from docutalk_embed.adapters.batcher import Lane, MicroBatcher, Processor
+from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.adapters.model_catalogue import KNOWN_MODELS
 from docutalk_embed.adapters.model_registry import Model, ModelRegistry, ModelUnavailable, find_model
 from docutalk_embed.adapters.providers import Providers
+from docutalk_embed.app import embed
 from docutalk_embed.settings import EmbedSettings
 from docutalk_embed.use_cases.ask_model import ask_model, load_serving
 from docutalk_embed.use_cases.list_models import list_models
@@ -35,9 +40,12 @@ from docutalk_embed.use_cases.register_model import register_model
 from docutalk_embed.use_cases.remove_model import remove_model
 from docutalk_embed.use_cases.start_change import start_change
 from docutalk_embed.use_cases.step_change import step_change
+from docutalk_local.testing import TestStack
 from fastembed import TextEmbedding
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
+from .conftest import Indexed
 from .local_models import LocalModel
 
 BUILT_IN = "all-MiniLM-L6-v2"
@@ -52,6 +60,7 @@ class Catalogue:
         self.db = db
         self.server = server
         self.folder = folder
+        self.settings = settings
         self.providers = Providers(settings, Processor(), threads=1)
         self.registry = ModelRegistry(batcher, self.providers.openers, self.providers.missing)
 
@@ -86,7 +95,7 @@ async def server() -> AsyncIterator[EmbeddingsServer]:
 
 @pytest.fixture
 async def catalogue(
-    own_database: Database, batcher: MicroBatcher, settings: EmbedSettings, server: EmbeddingsServer, tmp_path: Path
+    own_database: Database, batcher: MicroBatcher, stack: TestStack, server: EmbeddingsServer, tmp_path: Path
 ) -> AsyncIterator[Catalogue]:
     """An installation with the built-in model only."""
     async with own_database.transaction(Cause.new()) as transaction:
@@ -96,12 +105,14 @@ async def catalogue(
         await run(text("SELECT drop_embeddings(id) FROM models WHERE id > 1"))
         await run(text("DELETE FROM models WHERE id > 1"))
         await run(text("UPDATE models SET provider = 'built-in'"))
+    environment = replace(stack, database="docutalk_changing").service_environment("embed")
+    settings = {name.removeprefix("DOCUTALK_").lower(): value for name, value in environment.items()}
     of_tests = {
         "embed_endpoint_url": server.base_url,
         "embed_endpoint_api_key": server.api_key,
         "embed_models_folder": tmp_path,
     }
-    own = EmbedSettings.model_validate(settings.model_dump() | of_tests)
+    own = EmbedSettings.model_validate(settings | of_tests)
     catalogue = Catalogue(own_database, batcher, own, server, tmp_path)
     yield catalogue
     await catalogue.registry.close()
@@ -269,6 +280,38 @@ async def test_the_serving_model_is_asked_whether_it_answers(catalogue: Catalogu
     with pytest.raises(DependencyUnavailable, match="refused the key") as refusal:
         await ask_model(catalogue.db, catalogue.registry)
     assert refusal.value.dependency == "model"
+
+
+async def test_documents_wait_while_the_serving_model_refuses_and_are_stored_when_it_answers(
+    catalogue: Catalogue, stack: TestStack, engine: MiniLM
+) -> None:
+    await catalogue.register(provider_model="words-64")
+    async with catalogue.db.transaction(Cause.new()) as transaction:
+        await transaction.session.execute(text("SELECT create_embeddings(id) FROM models WHERE name = 'mine'"))
+    await serve(catalogue, "mine")
+    wire = await Wire.connect(stack.nats_operator)
+    await wire.clear()
+    [work] = Indexed(catalogue.db, catalogue.registry).batches(["Pumps were replaced."])
+    catalogue.server.outage = Failure(401)
+    async with embed(catalogue.settings, Runtime("embed"), engine):
+        await wire.send(envelope_for(work))
+
+        async def waits() -> bool:
+            labels = {"consumer": "embed-chunks-index", "dependency": "model"}
+            return REGISTRY.get_sample_value("docutalk_consumer_paused", labels) == 1
+
+        await wait_until(waits, seconds=20, what="the consumer waits for the model")
+        catalogue.server.outage = None
+
+        async def stored() -> bool:
+            async with catalogue.db.read() as session:
+                found = await session.execute(
+                    text("SELECT live_version FROM documents WHERE document_id = :id"), {"id": work.document_id}
+                )
+                return found.scalar() == 1
+
+        await wait_until(stored, seconds=20, what="the document is stored")
+    await wire.nc.close()
 
 
 async def test_a_model_is_loaded_once_however_many_ask_for_it(catalogue: Catalogue) -> None:
