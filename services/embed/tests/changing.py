@@ -11,10 +11,9 @@ import numpy as np
 from docutalk_common.contracts.embed import ChangeStep, ListChanges, ModelChange, ModelProvider, StartChange, StepChange
 from docutalk_common.contracts.envelope import Envelope
 from docutalk_common.db import Cause, Database, outbox
-from docutalk_common.errors import RequestFailed
 from docutalk_common.testing.embeddings_server import vector_of
 from docutalk_embed.adapters.batcher import Lane, MicroBatcher
-from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, Vectors
+from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, ModelUnavailable, Vectors
 from docutalk_embed.adapters.vector_filler import VectorFiller
 from docutalk_embed.use_cases.list_changes import list_changes
 from docutalk_embed.use_cases.start_change import start_change
@@ -50,7 +49,7 @@ class WordModel:
         self.entered.set()
         await self.open.wait()
         if self.away is not None:
-            raise RequestFailed("unavailable", self.away)
+            raise ModelUnavailable(self.away)
         return np.array([vector_of(text, self.dimension) for text in texts], np.float32)
 
 
