@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -97,7 +97,7 @@ class WordIndex:
         for token, boost in [(t, 1.0) for t in rest] + [(t, PART_BOOST if t.text in known.split() else 1.0) for t in apart]:
             if token.text not in stop_words:
                 for lexeme in token.distinct().values():
-                    lexemes.setdefault(lexeme.text, Lexeme(lexeme.text, lexeme.dimension, lexeme.chunk_count, boost))
+                    lexemes.setdefault(lexeme.text, replace(lexeme, boost=boost, word=token.text))
         has_words = any(lexeme.chunk_count and lexeme.boost == 1.0 for lexeme in lexemes.values())
         lexemes |= names
         conditions, parameters = await self._conditions(parsed)

@@ -62,13 +62,14 @@ def is_storable(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Lexeme:
-    """A word of the query in its dictionary form: its dimension, in how many chunks of the workspace it occurs, and how many
-    times its weight it has in the query."""
+    """A word of the query in its dictionary form: its dimension, in how many chunks of the workspace it occurs, how many
+    times its weight it has in the query, and the word itself: it has a form in each language."""
 
     text: str
     dimension: int
     chunk_count: int
     boost: float = 1.0
+    word: str = ""
 
 
 @dataclass(frozen=True)
