@@ -1,6 +1,6 @@
 """How fast passages become vectors: the bare model, behind its queue, in the whole service on real servers, and what others use.
 
-    python benchmarks/embedding.py [--passages 512] [--rounds 3] [--peers PYTHON]
+    python benchmarks/embedding.py [--passages 512] [--rounds 3] [--queries 200] [--peers PYTHON]
 
 Each round measures all of them one after the other, so that the ratios hold on a noisy machine; the median is printed. `--peers`
 names the interpreter of an environment with `benchmarks/requirements.txt`: sentence-transformers and fastembed then embed the
@@ -41,7 +41,6 @@ from sqlalchemy import text
 
 MESSAGE = 64
 HANDLERS = 4
-QUERIES = 200
 WORDS = """the of and to in a for that on with as by is are was were company revenue operating income fiscal year increase
 decrease committee river harbour pump valve inspection report interest rate borrowing liquidity segment customer""".split()  # noqa: SIM905
 
@@ -256,7 +255,7 @@ class Measured:
 BARE, SINGLE, QUEUED, SERVED = "bare model", "bare model, f32", "behind its queue", "whole service"
 
 
-async def measure(count: int, rounds: int, peers: Peers | None) -> None:
+async def measure(count: int, rounds: int, queries: int, peers: Peers | None) -> None:
     """Prints the tables."""
     texts = passages(count)
     started = time.perf_counter()
@@ -298,7 +297,7 @@ async def measure(count: int, rounds: int, peers: Peers | None) -> None:
     closeness = {
         name: float((peers.vectors(name, texts[:64]) * engine.embed(texts[:64])).sum(axis=1).mean()) for name in names if peers
     }
-    show(Measured(rates, await latencies(engine, texts, QUERIES), closeness), engine.precision)
+    show(Measured(rates, await latencies(engine, texts, queries), closeness), engine.precision)
 
 
 def show(measured: Measured, precision: str) -> None:
@@ -340,11 +339,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passages", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with benchmarks/requirements.txt")
     arguments = parser.parse_args()
     configure_logging("benchmark", log_format="text", level="ERROR")
     with Peers.running(arguments.peers) as peers:
-        asyncio.run(measure(arguments.passages, arguments.rounds, peers))
+        asyncio.run(measure(arguments.passages, arguments.rounds, arguments.queries, peers))
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ async def test_numbers_that_are_none_are_refused(model: Model, server: Embedding
 
 
 async def test_an_endpoint_that_is_not_there_is_named_and_no_key_is_told() -> None:
-    endpoint = OpenAIEndpoint("http://127.0.0.1:9/v1", "very-secret", delays=QUICK)
+    endpoint = OpenAIEndpoint("http://name:very-secret@127.0.0.1:9/v1", "very-secret", delays=QUICK)
     with pytest.raises(ModelUnavailable, match=r"The model remote at 127\.0\.0\.1:9 cannot be reached") as refusal:
         await OpenAIEmbedder(endpoint, record()).embed(["pumps"], Lane.QUERY)
     assert "very-secret" not in repr(refusal.value)

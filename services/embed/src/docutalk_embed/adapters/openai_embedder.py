@@ -75,7 +75,8 @@ class OpenAIEndpoint:
     ) -> None:
         """`batch`: texts in one request."""
         self.delays = delays or Delays()
-        self.host = urlsplit(url).netloc
+        # Without the name and password that an address may carry.
+        self.host = urlsplit(url).netloc.rpartition("@")[2] or url
         self.batch = batch
         self.client = AsyncOpenAI(
             base_url=url,
