@@ -12,7 +12,7 @@ from uuid import UUID
 import nats
 import pytest
 from docutalk_common.contracts.chat import AnswerStarted, DocumentUncited
-from docutalk_common.contracts.embed import DocumentUnindexed
+from docutalk_common.contracts.embed import DocumentUnindexed, ModelSwitched
 from docutalk_common.contracts.envelope import Message, uuid7
 from docutalk_common.contracts.ingest import (
     DocumentDeleted,
@@ -134,6 +134,15 @@ async def test_workspace_stream_tells_of_sources_too(wire: Wire, person: Any, re
         [event] = await first(events, 1)
     assert (event.event, event.data["source_id"], event.data["document_id"]) == ("source.ran", str(source), None)
     assert event.data["data"]["run"]["new"] == 2
+
+
+async def test_workspace_stream_tells_from_when_on_searches_use_another_model(wire: Wire, person: Any, read_events: Any) -> None:
+    switched = ModelSwitched(workspace_id=person.workspace, change_id=uuid7(), from_model="minilm", to_model="better")
+    async with person.http.stream("GET", f"/api/v1/workspaces/{person.workspace}/events/stream") as response:
+        events = read_events(response)
+        await send(wire, switched)
+        [event] = await first(events, 1)
+    assert (event.event, event.data["document_id"], event.data["data"]["to_model"]) == ("model.switched", None, "better")
 
 
 async def test_deleted_document_keeps_its_timeline_with_the_receipts(ingest_service: Any, wire: Wire, person: Any) -> None:

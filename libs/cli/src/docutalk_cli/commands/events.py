@@ -25,6 +25,8 @@ _LEFT_OUT = frozenset(
         "renamed_by",
         "retried_by",
         "cancelled_by",
+        "change_id",
+        "switched_by",
         "auto_classify",
         "sha256",
         "code",

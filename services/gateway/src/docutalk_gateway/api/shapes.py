@@ -483,7 +483,8 @@ class Units(BaseModel):
 
 
 class Event(BaseModel):
-    """A step in the life of a document, or of a source. `event` is `<entity>.<verb>`; `sequence` is its `Last-Event-ID`."""
+    """A step in the life of a document or of a source, or a switch to another model for searching. `event` is `<entity>.<verb>`;
+    `sequence` is its `Last-Event-ID`."""
 
     id: UUID
     sequence: int

@@ -15,9 +15,9 @@ from nats.aio.client import Client
 
 from docutalk_gateway.adapters.live_feed import begin, follow
 
-# What is about documents and their sources. Messages and answers are left out: a conversation belongs to one person, not to
-# the workspace.
-_ENTITIES = frozenset({"document", "progress", "chunks", "source"})
+# What is about documents, their sources, and the model that finds them. Messages and answers are left out: a conversation
+# belongs to one person, not to the workspace.
+_ENTITIES = frozenset({"document", "progress", "chunks", "source", "model"})
 # Where objects lie is nobody's business outside.
 _HIDDEN = frozenset({"object_key", "object_keys", "workspace_id"})
 
@@ -59,8 +59,8 @@ async def follow_document(
 
 
 async def follow_workspace(nc: Client, workspace_id: UUID, *, after: int | None) -> AsyncGenerator[TimelineEvent]:
-    """Everything about the documents and sources of a workspace: from now on, which is when this returns, or from after the
-    sequence `after`."""
+    """Everything about the documents and sources of a workspace, and from when on another model finds them: from now on, which
+    is when this returns, or from after the sequence `after`."""
     return await _following(nc, f"evt.*.*.*.*.{workspace_id}.>", after)
 
 
