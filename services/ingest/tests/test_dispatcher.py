@@ -24,9 +24,9 @@ from docutalk_ingest.adapters.version_repository import VersionRepository
 from docutalk_ingest.adapters.waiting_lines import HEADS, SETTINGS, Head, WaitingLines
 from docutalk_ingest.domain import Window, Windows
 from docutalk_local.testing import TestStack
-from sqlalchemy import text, update
+from sqlalchemy import update
 
-from .world import settings, uploaded
+from .world import resting, uploaded
 
 MANY = """
 INSERT INTO documents (document_id, workspace_id, version, filename, content_type, size, sha256, object_key, status, queued_at,
@@ -39,16 +39,8 @@ FROM generate_series(1, $2) n
 
 @pytest.fixture
 async def db(stack: TestStack) -> AsyncIterator[Database]:
-    """The service's database with nobody at work, and nothing in it."""
-    db = Database(settings(stack).postgres_dsn.get_secret_value(), schema="ingest", pool_size=4)
-    async with db.transaction(Cause.new()) as transaction:
-        for table in ("documents", "outbox"):
-            await transaction.session.execute(text(f"DELETE FROM {table}"))
-    yield db
-    async with db.transaction(Cause.new()) as transaction:
-        for table in ("documents", "outbox"):
-            await transaction.session.execute(text(f"DELETE FROM {table}"))
-    await db.close()
+    async with resting(stack) as db:
+        yield db
 
 
 @contextlib.asynccontextmanager

@@ -16,16 +16,15 @@ from docutalk_ingest.use_cases.register_uploads import UploadRegistrar
 from docutalk_local.testing import TestStack
 from sqlalchemy import select
 
-from .world import look, settings, uploaded
+from .world import look, resting, uploaded
 
 NO_ROOM = Window(0, 0)
 
 
 @pytest.fixture
 async def db(stack: TestStack) -> AsyncIterator[Database]:
-    db = Database(settings(stack).postgres_dsn.get_secret_value(), schema="ingest")
-    yield db
-    await db.close()
+    async with resting(stack) as db:
+        yield db
 
 
 def delivery_of(upload: DocumentUploaded, db: Database) -> Delivery:

@@ -25,7 +25,7 @@ from docutalk_ingest.adapters.version_repository import VersionRepository
 from docutalk_ingest.app import ingest
 from docutalk_ingest.settings import IngestSettings
 from docutalk_local.testing import TestStack
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 TEXT = "The harbour was quiet.\n\nNobody had seen the ship since Tuesday. It carried 40 tons of salt.\n"
 
@@ -42,6 +42,25 @@ async def running(stack: TestStack, parser: IsolatedParser) -> AsyncIterator[Dat
     """The service in this process, with a parser that others go on with."""
     async with ingest(settings(stack), parser=parser) as db:
         yield db
+
+
+@contextlib.asynccontextmanager
+async def resting(stack: TestStack) -> AsyncIterator[Database]:
+    """The service's database with nobody at work and nothing in it, before and after: the next test that starts the service
+    would be given what waits."""
+    db = Database(settings(stack).postgres_dsn.get_secret_value(), schema="ingest")
+
+    async def clear() -> None:
+        async with db.transaction(Cause.new()) as transaction:
+            for table in ("documents", "outbox"):
+                await transaction.session.execute(text(f"DELETE FROM {table}"))
+
+    await clear()
+    try:
+        yield db
+    finally:
+        await clear()
+        await db.close()
 
 
 class IngestConformance(ConsumerConformance):
