@@ -35,7 +35,7 @@ DOMINANT = 20
 _ENOUGH = 2
 """How much must speak for a name; each reason counts 1 to 3."""
 
-# Without the rare capitals beyond 16 bits, and with the look back behind the capital: without either it takes three times as long.
+# Without the rare capitals beyond 16 bits, and with the look back behind the capital: else it takes three times as long.
 _CAPITALS = "".join(map(chr, filter(lambda code: chr(code).isupper() or chr(code).istitle(), range(0x10000))))
 _NAME = re.compile(rf"[{_CAPITALS}](?<![^\W_].)[^\W\d_]*+(?!\d)")
 # Within a name of several words: spaces, the end of a line, a hyphen, an apostrophe, the point of an abbreviation.
