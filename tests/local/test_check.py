@@ -48,7 +48,7 @@ WRONG = [
     ("DOCUTALK_ADMIN_EMAIL", "admin", "not an address"),
     ("DOCUTALK_ADMIN_PASSWORD", "short", "shorter than 8"),
     ("DOCUTALK_LLM_BASE_URL", "localhost:11434", "not an address like"),
-    ("DOCUTALK_EMBED_ENDPOINT_URL", "http://[::1", "not an address like"),
+    ("DOCUTALK_EMBED_ENDPOINT_URL", "http://me:secret@[::1", "'http://…@[::1' is not an address like"),
     ("DOCUTALK_EMBED_MODELS_FOLDER", "/nowhere", "no folder that can be read"),
     ("DOCUTALK_LOG_FORMAT", "xml", "'json' or 'text'"),
     ("DOCUTALK_MAX_UPLOAD_BYTES", "2 GB", "integer"),

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -192,7 +193,9 @@ def _address(name: str, environment: Mapping[str, str]) -> Iterator[Finding]:
             fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             fine = False
-        yield Finding(name, fine, url if fine else f"{url!r} is not an address like https://host/v1")
+        # Where an address carries a login, findings are no place for it.
+        shown = re.sub(r"//[^/]*@", "//…@", url)
+        yield Finding(name, fine, shown if fine else f"{shown!r} is not an address like https://host/v1")
 
 
 def _files(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from docutalk_cli.client import Api, Json, Refused, document_of, source_of
 from docutalk_cli.commands.status import size_text
 from docutalk_cli.commands.upload import is_bad, outcome
 from docutalk_cli.follow import Follower, patiently
-from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
+from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output, count
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[DOCUMENTS]...", help="Ids, beginnings of ids, or filenames.")]
@@ -60,24 +60,23 @@ def retry(
         raise typer.BadParameter("a password opens one document", param_hint="--password")
     secret = _file_password() if password else None
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            base = f"/workspaces/{workspace_id}/documents"
-            if secret is not None:
-                document = await document_of(api, workspace_id, chosen.names[0])
-                retried = await api.post(f"{base}/{document['id']}/retry", {"password": secret})
-                changed: Json = {"document_ids": [retried["id"]], "refused": []}
-            else:
-                changed = await _change(api, workspace_id, "retry", chosen)
-            code = Exit.OK if wait and as_json else _told(output, changed, "on its way again", "on their way again")
-            if wait:
-                changed["documents"] = await _followed(api, workspace_id, output, changed["document_ids"])
+    async def work(api: Api, workspace_id: str) -> Exit:
+        base = f"/workspaces/{workspace_id}/documents"
+        if secret is not None:
+            document = await document_of(api, workspace_id, chosen.names[0])
+            retried = await api.post(f"{base}/{document['id']}/retry", {"password": secret})
+            changed: Json = {"document_ids": [retried["id"]], "refused": []}
+        else:
+            changed = await _change(api, workspace_id, "retry", chosen)
+        code = Exit.OK if wait and as_json else _told(output, changed, "on its way again", "on their way again")
+        if wait:
+            changed["documents"] = await _followed(api, workspace_id, output, changed["document_ids"])
         if wait and as_json:
             code = _told(output, changed, "", "")
         failed = any(is_bad(document) for document in changed.get("documents", []))
         return Exit.FAILED if failed else code
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 def cancel(
@@ -94,12 +93,11 @@ def cancel(
     output = Output(as_json=as_json)
     chosen = _Chosen(documents or [], status, source)
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            changed = await _change(api, workspace_id, "cancel", chosen)
+    async def work(api: Api, workspace_id: str) -> Exit:
+        changed = await _change(api, workspace_id, "cancel", chosen)
         return _told(output, changed, "cancelled", "cancelled")
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 def delete(
@@ -119,12 +117,11 @@ def delete(
     if chosen.by_filter and not yes:
         typer.confirm(f"Delete {chosen}?", abort=True, err=True)
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            changed = await _change(api, workspace_id, "delete", chosen)
+    async def work(api: Api, workspace_id: str) -> Exit:
+        changed = await _change(api, workspace_id, "delete", chosen)
         return _told(output, changed, "deleted", "deleted")
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 def rename(
@@ -139,17 +136,16 @@ def rename(
     """Rename a document."""
     output = Output(as_json=as_json)
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            found = await document_of(api, workspace_id, document)
-            renamed = await api.patch(f"/workspaces/{workspace_id}/documents/{found['id']}", {"filename": name})
+    async def work(api: Api, workspace_id: str) -> Exit:
+        found = await document_of(api, workspace_id, document)
+        renamed = await api.patch(f"/workspaces/{workspace_id}/documents/{found['id']}", {"filename": name})
         if as_json:
             output.json(renamed)
         else:
             output.line(f"{found['filename']} is called {renamed['filename']} now.")
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 def versions(
@@ -166,10 +162,9 @@ def versions(
     """
     output = Output(as_json=as_json)
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            found = await document_of(api, workspace_id, document)
-            listed = await api.get(f"/workspaces/{workspace_id}/documents/{found['id']}/versions")
+    async def work(api: Api, workspace_id: str) -> Exit:
+        found = await document_of(api, workspace_id, document)
+        listed = await api.get(f"/workspaces/{workspace_id}/documents/{found['id']}/versions")
         if as_json:
             output.json(listed)
             return Exit.OK
@@ -186,7 +181,7 @@ def versions(
         output.table(_COLUMNS, rows, wide="file", numeric=("pages", "size"), optional=("uploaded", "pages"))
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 def _file_password() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ import typer
 from rich.text import Text
 
 from docutalk_cli.client import Api, Json, every, source_of
-from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
+from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output, count, duration
 
 app = typer.Typer(
@@ -38,9 +37,8 @@ def list_sources(workspace: Workspace = None, url: Url = None, home: HomeFolder 
     """List the sources of a workspace, newest first."""
     output = Output(as_json=as_json)
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            found = [item async for item in every(api, f"/workspaces/{workspace_id}/sources")]
+    async def work(api: Api, workspace_id: str) -> Exit:
+        found = [item async for item in every(api, f"/workspaces/{workspace_id}/sources")]
         if as_json:
             output.json({"sources": found})
         elif found or not output.interactive:
@@ -50,7 +48,7 @@ def list_sources(workspace: Workspace = None, url: Url = None, home: HomeFolder 
             output.line("There are no sources yet. Add one: docutalk sources add feed URL --every 1h")
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 @add.command("feed")
@@ -175,9 +173,8 @@ def show(source: Named, workspace: Workspace = None, url: Url = None, home: Home
     """Show one source with its settings and its last run."""
     output = Output(as_json=as_json)
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            found = await source_of(api, workspace_id, source)
+    async def work(api: Api, workspace_id: str) -> Exit:
+        found = await source_of(api, workspace_id, source)
         if as_json:
             output.json(found)
             return Exit.OK
@@ -195,7 +192,7 @@ def show(source: Named, workspace: Workspace = None, url: Url = None, home: Home
             output.line(Text.assemble((f"{name:<14}", "bold"), value))
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 @app.command("run")
@@ -241,18 +238,17 @@ def delete(
         what = "with all documents that it brought" if with_documents else "and keep its documents"
         typer.confirm(f"Delete the source {source} {what}?", abort=True, err=True)
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            found = await source_of(api, workspace_id, source)
-            path = f"/workspaces/{workspace_id}/sources/{found['id']}"
-            await api.delete(path, with_documents="true" if with_documents else None)
+    async def work(api: Api, workspace_id: str) -> Exit:
+        found = await source_of(api, workspace_id, source)
+        path = f"/workspaces/{workspace_id}/sources/{found['id']}"
+        await api.delete(path, with_documents="true" if with_documents else None)
         if as_json:
             output.json({"id": found["id"], "with_documents": with_documents})
         else:
             output.line(f"{found['name']} is deleted.")
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 @app.command("runs")
@@ -268,14 +264,13 @@ def runs(
     """List the runs of a source with what each brought, newest first."""
     output = Output(as_json=as_json)
 
-    async def work() -> Exit:
+    async def work(api: Api, workspace_id: str) -> Exit:
         found: list[Json] = []
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            path = f"/workspaces/{workspace_id}/sources/{(await source_of(api, workspace_id, source))['id']}/runs"
-            async for item in every(api, path):
-                found.append(item)
-                if len(found) == limit:
-                    break
+        path = f"/workspaces/{workspace_id}/sources/{(await source_of(api, workspace_id, source))['id']}/runs"
+        async for item in every(api, path):
+            found.append(item)
+            if len(found) == limit:
+                break
         if as_json:
             output.json({"runs": found})
             return Exit.OK
@@ -293,7 +288,7 @@ def runs(
         output.table(_RUN_COLUMNS, rows, wide="status", numeric=(*counts, "took"), optional=("took", "by", "found"))
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
 @dataclass(frozen=True)
@@ -304,19 +299,14 @@ class _Place:
     url: str | None
     home: Path | None
 
-    def open(self) -> contextlib.AbstractAsyncContextManager[tuple[Api, str]]:
-        """The server and the workspace's id."""
-        return in_workspace(self.url, self.home, self.workspace)
-
 
 def _new(kind: str, name: str, config: Json, schedule: Json | None = None) -> Json:
     return {"kind": kind, "name": name[:200], "config": config, "schedule": schedule}
 
 
 def _add(source: Json, place: _Place, output: Output) -> None:
-    async def work() -> Exit:
-        async with place.open() as (api, workspace_id):
-            added = await api.post(f"/workspaces/{workspace_id}/sources", source)
+    async def work(api: Api, workspace_id: str) -> Exit:
+        added = await api.post(f"/workspaces/{workspace_id}/sources", source)
         if output.as_json:
             output.json(added)
         else:
@@ -324,21 +314,20 @@ def _add(source: Json, place: _Place, output: Output) -> None:
             output.line(f"✓ {added['name']} is being collected{again}: docutalk sources show {added['id']}")
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, place.workspace, place.url, place.home, work)
 
 
 def _act(name: str, verb: str, place: _Place, output: Output, said: str) -> None:
-    async def work() -> Exit:
-        async with place.open() as (api, workspace_id):
-            source = await source_of(api, workspace_id, name)
-            answer = await api.post(f"/workspaces/{workspace_id}/sources/{source['id']}/{verb}", {})
+    async def work(api: Api, workspace_id: str) -> Exit:
+        source = await source_of(api, workspace_id, name)
+        answer = await api.post(f"/workspaces/{workspace_id}/sources/{source['id']}/{verb}", {})
         if output.as_json:
             output.json(answer)
         else:
             output.line(f"{source['name']} {said}")
         return Exit.OK
 
-    run(output, work)
+    run_in_workspace(output, place.workspace, place.url, place.home, work)
 
 
 def _addresses(given: str) -> list[str]:
