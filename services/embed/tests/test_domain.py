@@ -13,6 +13,7 @@ from docutalk_embed.domain import (
     any_of,
     clean_query,
     inverse_document_frequency,
+    is_better_exact,
     keyword_query,
 )
 from docutalk_embed.domain.ranking import fuse
@@ -73,6 +74,24 @@ def test_a_word_that_is_everywhere_still_chooses_when_it_is_the_only_one() -> No
     query = keyword_query(WORDS[:1], 100_000, 100_000)
     assert query is not None
     assert query.candidates == "'common'"
+
+
+def test_words_that_are_all_common_choose_together() -> None:
+    words = [Lexeme("city", 1, 200_000), Lexeme("year", 2, 400_000), Lexeme("time", 3, 500_000)]
+    chosen = {total: query.candidates for total in (50_000, 1_000_000) if (query := keyword_query(words, 1_000_000, total))}
+    assert chosen == {50_000: "'city'", 1_000_000: "'city' & 'year' & 'time'"}
+    words[0] = Lexeme("town", 1, 12_000)
+    query = keyword_query(words, 1_000_000, 1_000_000)
+    assert query is not None
+    assert query.candidates == "'town' & ('year' | 'time')"
+
+
+@pytest.mark.parametrize(
+    ("reach", "everything", "exact"),
+    [(20_000, 0, True), (20_001, 100_000, False), (40_000, 1_000_000, True), (150_000, 1_000_000, False)],
+)
+def test_all_vectors_are_looked_at_in_a_reach_that_is_small_or_a_small_part(reach: int, everything: int, exact: bool) -> None:
+    assert is_better_exact(reach, everything) is exact
 
 
 def test_in_a_small_reach_every_chunk_is_scored() -> None:

@@ -52,8 +52,9 @@ WHERE {meets} AND d.document_id = ANY(CAST(:named AS uuid[])) ORDER BY score DES
 # Iterative: the scan goes on until enough rows have passed the filters. With sorting forbidden the index, which returns
 # rows in order of distance, is the plan.
 USE_INDEX = (
-    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', '200', true),"
-    " set_config('hnsw.max_scan_tuples', '200000', true), set_config('enable_sort', 'off', true)"
+    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', '400', true),"
+    " set_config('hnsw.max_scan_tuples', '200000', true), set_config('hnsw.scan_mem_multiplier', '4', true),"
+    " set_config('enable_sort', 'off', true)"
 )
 
 
@@ -105,6 +106,13 @@ class PassageRepository:
             text(f"SELECT coalesce(sum(d.live_chunk_count), 0) FROM documents d WHERE {self._documents}"), self._parameters
         )
         return int(left.scalar_one())
+
+    async def everything(self, table: str) -> int:
+        """About how many vectors the table holds, of all workspaces, as the last vacuum has counted them."""
+        counted = await self._session.scalar(
+            text("SELECT reltuples FROM pg_class WHERE oid = to_regclass(:table)"), {"table": table}
+        )
+        return max(0, int(counted or 0))
 
     async def coverage(self, table: str) -> float:
         """The share of the chunks that can be found which have a vector in this table; 1 when there are none."""

@@ -13,7 +13,7 @@ from docutalk_common.errors import NotFound
 from docutalk_embed.adapters import similar_documents as adapter
 from docutalk_embed.adapters.model_registry import find_serving
 from docutalk_embed.adapters.passage_repository import PassageRepository
-from docutalk_embed.domain import EXACT_SCAN_CHUNKS, MAX_LIMIT, InvalidQuery
+from docutalk_embed.domain import MAX_LIMIT, InvalidQuery, is_better_exact
 from docutalk_embed.domain.grouping import Piece
 from docutalk_embed.use_cases.show_passages import place_of
 
@@ -37,7 +37,8 @@ async def find_similar(request: FindSimilar, db: Database) -> SimilarDocuments:
             raise NotFound(f"The document {request.document_id} has no passages to compare with here. Wait until it is ready.")
         found = PassageRepository(session, request.workspace_id, SearchFilters())
         scope = await found.scope()
-        near = await around.around(middle, request.limit * PASSAGES_FOR_EACH, exact=scope.total <= EXACT_SCAN_CHUNKS)
+        exact = is_better_exact(scope.total, await found.everything(model.table))
+        near = await around.around(middle, request.limit * PASSAGES_FOR_EACH, exact=exact)
         scores = _scores(near, request.limit)
         candidates = [one for document_id in scores for one in _of(near, document_id)]
         pairs = {pair.chunk_id: pair for pair in await around.pairs(middle, [one.chunk_id for one in candidates])}

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry
 from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
 from docutalk_embed.adapters.word_index import WordIndex, WordQuery
-from docutalk_embed.domain import EXACT_SCAN_CHUNKS, KeywordQuery, inverse_document_frequency, keyword_query
+from docutalk_embed.domain import KeywordQuery, inverse_document_frequency, is_better_exact, keyword_query
 from docutalk_embed.domain.names import NAME_COUNTS, NO_NAMES, Names, names_to_look_for
 from docutalk_embed.domain.ranking import SEMANTIC_WEIGHT, Ranked, rank
 from docutalk_embed.domain.words import ParsedQuery
@@ -53,7 +53,7 @@ async def rank_passages(search: Search, vector: QueryVector | None, mode: Search
     keyword: dict[UUID, float] = {}
     if vector is not None:
         # A phrase leaves few chunks: it is better to begin with those than to read on in the index until they have come by.
-        exact = reach <= EXACT_SCAN_CHUNKS or words.has_phrases
+        exact = words.has_phrases or is_better_exact(reach, await found.everything(vector.table))
         semantic = await found.nearest(vector, words, exact=exact, named=names.documents)
     if mode is not SearchMode.SEMANTIC:
         query = keyword_query(words.lexemes, scope.total, reach)
