@@ -234,14 +234,14 @@ async def test_what_is_done_never_gets_less_and_never_exceeds_the_total_while_do
     there = [await installation.indexed.add(TEXTS[:40]) for _ in range(6)]
     await installation.start()
     seen: list[tuple[int, int]] = []
-    filler = installation.filler
     for _ in range(24):
         what = dice.random()
         if what < 0.3 and there:
             await installation.indexed.delete(there.pop(dice.randrange(len(there))))
         elif what < 0.5:
             there.append(await installation.indexed.add(TEXTS[: dice.randrange(1, 9)]))
-        await filler.turn()
+        # A new one each time, which counts first.
+        await VectorFiller(installation.db, installation.registry).turn()
         change = await installation.change()
         seen.append((change.passages_done, change.passages_total))
         if change.passages_per_second is not None:

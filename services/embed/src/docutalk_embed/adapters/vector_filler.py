@@ -45,9 +45,9 @@ REST_SECONDS = (1.0, 30.0)
 # A batch is what a crash loses and what pausing waits for; a larger one keeps more requests to an endpoint under way.
 BATCH_SECONDS = 3.0
 BATCH_SIZES = (32, 512)
-MEASURE_SECONDS = 1.0
-# Counting a million passages takes a tenth of a second: it may take this share of the time.
+# Counting a million passages takes a tenth of a second: it may take this share of the time, until figures would be too old.
 MEASURE_SHARE = 0.02
+MEASURE_SECONDS = (1.0, 5.0)
 MAX_REASON = 500
 _NEWEST = 0.3
 """How much the latest batch weighs in the rate."""
@@ -195,7 +195,7 @@ class VectorFiller:
                 missing = 0 if current is None else await changes.measure(current)
             self._missing = missing
             now = self._now()
-            self._measure_at = now + max(MEASURE_SECONDS, (now - started) / MEASURE_SHARE)
+            self._measure_at = now + min(max((now - started) / MEASURE_SHARE, MEASURE_SECONDS[0]), MEASURE_SECONDS[1])
         return missing
 
     async def _wait_for_model(self, change: OpenChange, error: Exception) -> None:
