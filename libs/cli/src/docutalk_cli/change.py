@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 
 import httpx
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from docutalk_cli.bars import Bars
 from docutalk_cli.client import Api, Json, NotReachable, Refused, passes
 from docutalk_cli.output import Output, count, duration
 
@@ -91,45 +91,40 @@ async def _looked_at(api: Api, change_id: str) -> Json:
 
 
 class _Bar:
-    """One bar on a terminal; nothing in a pipe."""
+    """One bar, and above it why nothing moves."""
 
     def __init__(self, output: Output) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[what]}", style="dim", markup=False),
-            console=output.out,
-            transient=True,
-            disable=not output.interactive,
-        )
-        self._task = self._progress.add_task("", what="")
+        self._bars = Bars(output)
+        self._output = output
+        self._task = self._bars.add_task("", what="")
 
     def __enter__(self) -> _Bar:
-        self._progress.start()
+        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._bars.stop()
 
     def show(self, change: Json) -> None:
         """Where it is now."""
-        what = _how_far(change)
+        what = ", ".join(_counts(change))
         if change["state"] != "running":
             what = f"{change['state']}, {what}"
         total = max(change["passages_total"], 1)
-        self._progress.update(
-            self._task, description=change["to_model"], completed=change["passages_done"], total=total, what=what
-        )
+        self._bars.headline = self._output.harmless(Text(change["reason"] or "", style="yellow"))
+        self._bars.update(self._task, description=change["to_model"], completed=change["passages_done"], total=total, what=what)
 
 
 def _how_far(change: Json) -> str:
+    return ", ".join([*_counts(change), *([change["reason"]] if change["reason"] else [])])
+
+
+def _counts(change: Json) -> list[str]:
     parts = [f"{change['passages_done']:,} of {count(change['passages_total'], 'passage')}"]
-    if change["reason"]:
-        parts.append(change["reason"])
-    elif change["state"] == "running":
+    if change["state"] == "running" and not change["reason"]:
         if change["passages_per_second"] is not None:
             parts.append(f"{change['passages_per_second']:,.0f}/s")
         if change["eta_seconds"] is not None:
             # From the speed measured lately: no more precise than that.
             parts.append(f"about {duration(math.ceil(change['eta_seconds']))} left")
-    return ", ".join(parts)
+    return parts

@@ -6,23 +6,22 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import RenderableType
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import Progress, TaskID
 from rich.text import Text
 
+from docutalk_cli.bars import Bars
 from docutalk_cli.client import Api, ClientError, Json, NotReachable, NotSignedIn, document_of
 from docutalk_cli.follow import Follower, patiently, workspace_progress
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
 from docutalk_cli.output import Exit, Output, count, duration
 from docutalk_cli.paths import Found, NothingThere, find_files, summary
 
-_BAR_WIDTH = 24
 # On a terminal more lines than this are only counted; what failed is listed in the end.
 _LINES = 30
 _BAD = ("failed", "cancelled")
@@ -208,18 +207,6 @@ class Row:
         self.progress.update(self.task, completed=done["percent"], total=100, what=what, visible=status != "queued")
 
 
-class _Bars(Progress):
-    """Bars with a line of text above them."""
-
-    headline: Text = Text()
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """The line, and then the bars."""
-        if self.headline:
-            yield self.headline
-        yield from super().get_renderables()
-
-
 class Board:
     """What a person sees while files are sent and worked on: counts of all, bars for what moves, a line for what is done."""
 
@@ -231,14 +218,7 @@ class Board:
         self._counts: dict[str, tuple[int, int]] = {}
         self._eta: float | None = None
         self._quiet = output.as_json or (output.interactive and files > _LINES)
-        self._bars = _Bars(
-            TextColumn("{task.fields[name]}", style="bold", markup=False),
-            BarColumn(bar_width=_BAR_WIDTH),
-            TextColumn("{task.fields[what]}", style="dim", markup=False),
-            console=output.out,
-            transient=True,
-            disable=not output.interactive,
-        )
+        self._bars = Bars(output)
 
     def __enter__(self) -> Board:
         self._bars.start()
@@ -251,7 +231,7 @@ class Board:
     def add(self, name: str, size: int) -> Row:
         """A bar for a file."""
         shown = _shortened(name, self._output.out.width // 2)
-        return Row(self._bars, self._bars.add_task("", name=shown, what="sending", total=max(size, 1)), size)
+        return Row(self._bars, self._bars.add_task(shown, what="sending", total=max(size, 1)), size)
 
     def finish(self, row: Row | None, result: Json) -> None:
         """The file's bar becomes a line, what went wrong only in the end."""
