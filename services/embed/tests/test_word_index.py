@@ -76,9 +76,26 @@ async def test_an_identifier_is_found_exactly_before_what_is_like_it(
 
 
 async def test_words_within_signs_of_any_kind_are_found(indexed: Indexed) -> None:
-    texts = ["the “pumps” — valves… and/or «seals»", "end.Next sentence", "<b>bold</b> move", "a SKU-4711", "Donau\u00addampf"]
+    texts = [
+        "the “pumps” — valves… and/or «seals»",
+        "end.Next sentence",
+        "<b>bold</b> move",
+        "a SKU-4711",
+        "Donau\u00addampf",
+        "~home rock´n´roll",
+    ]
     await indexed.add(texts)
-    for query, place in {"pump": 0, "valve": 0, "seal": 0, "next": 1, "bold": 2, "4711": 3, "donaudampf": 4}.items():
+    for query, place in {
+        "pump": 0,
+        "valve": 0,
+        "seal": 0,
+        "next": 1,
+        "bold": 2,
+        "4711": 3,
+        "donaudampf": 4,
+        "home": 5,
+        "don": 5,
+    }.items():
         assert await found(indexed, query) == [texts[place]]
 
 

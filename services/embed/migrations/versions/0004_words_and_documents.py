@@ -48,7 +48,9 @@ BEGIN ATOMIC
   SELECT CASE WHEN text ~ '[{UNSPACED}]' THEN unspaced_words(text) ELSE text END
   FROM (
     SELECT regexp_replace(
-      translate(normalize(regexp_replace(text, '[\u00AD\u200B\u2060\uFEFF]', '', 'g'), NFKC), '‐', '-'),
+      translate(
+        normalize(translate(regexp_replace(text, '[\u00AD\u200B\u2060\uFEFF]', '', 'g'), '´¨¯¸', '    '), NFKC), '‐', '-'
+      ),
       '[{SIGNS}]+', ' ', 'g'
     ) AS text OFFSET 0
   ) AS separated;
@@ -62,7 +64,7 @@ END
 PLAIN_TEXT = rf"""
 CREATE FUNCTION plain_text(text text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN replace(replace(replace(replace(
+RETURN replace(replace(replace(replace(replace(
   {MINUS_BEFORE_DIGIT}
     regexp_replace(
       CASE
@@ -73,7 +75,7 @@ RETURN replace(replace(replace(replace(
       '([^\W\d_])\.(?=[^\W\d_]{{2}})', '\1 ', 'g'
     )
   {DIGITS}
-  '/', ' '), '_', ' '), '@', ' '), '<', ' ')
+  '/', ' '), '_', ' '), '@', ' '), '<', ' '), '~', ' ')
 """
 # Names with digits or an @ in them, of up to 64 characters, as lexemes beside their words: `SKU-4711`, `AB/12-3`, `v1.2.3`,
 # `name@example.com`; `§ 12` with one space however it is written, each of `§§ 12, 13`; capitals before a number, `ISO 9001:2015`,
