@@ -18,7 +18,7 @@ EXACT_SCAN_CHUNKS = 20_000
 """Up to here looking at every chunk in reach beats the indexes, which hold all workspaces, and is always right: for a
 workspace with 1 % of 100,000 chunks 6 against 480 ms by vectors, 3 against 160 ms by words."""
 EXACT_SCAN_FACTOR = 2_300
-"""A vector that is looked at costs .65 µs of computing time, one that a scan of the index comes by 15 µs, and to find 100 in reach
+"""A vector that is looked at costs .65 µs of computing time, one that a scan of the index comes by 15 µs; to find 100 in reach
 it comes by 100 × everything / reach: as much, where the square of the reach is this many times everything. With less within
 reach the index is not only slower, it finds too few: .98 of the ten nearest where 4 % are in it, .84 where 1 % are."""
 KEYWORD_CANDIDATES = 5_000
