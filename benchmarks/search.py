@@ -195,6 +195,8 @@ async def search(bench: Bench) -> None:
     bench.report.add("keyword, nothing but words that a third of the passages have", middle(times))
     times = [(await bench.ask(bench.request(query, SearchMode.HYBRID, LARGE, UNFILTERED, 100)))[1] for query in bench.queries]
     bench.report.add("hybrid, 100 results, neighbours joined", middle(times))
+    computing = await _computing(bench)
+    bench.report.add("computing for a hybrid search", "   ".join(f"{name} {took:.1f} ms" for name, took in computing.items()))
     bench.report.add("memory", "   ".join(f"{name} {size // MEBIBYTE:,} MiB" for name, size in _memory(bench).items()))
 
 
@@ -218,14 +220,30 @@ _COMMON = (
 )
 
 
-def _memory(bench: Bench) -> dict[str, int]:
+def _processes(bench: Bench) -> dict[str, list[psutil.Process]]:
+    """The service's, and PostgreSQL's with those of its connections."""
     found = {}
     for name in ("embed", "postgres"):
         pid = bench.stack.supervisor.pid(name)
         assert pid is not None
         process = psutil.Process(pid)
-        found[name] = sum(one.memory_full_info().pss for one in [process, *process.children(recursive=True)])
+        found[name] = [process, *process.children(recursive=True)]
     return found
+
+
+def _memory(bench: Bench) -> dict[str, int]:
+    """Bytes, shared pages shared out."""
+    return {name: sum(one.memory_full_info().pss for one in listed) for name, listed in _processes(bench).items()}
+
+
+async def _computing(bench: Bench) -> dict[str, float]:
+    """Milliseconds of computing for a hybrid search, which a busy machine does not change much."""
+    before = {name: [(one, sum(one.cpu_times()[:2])) for one in listed] for name, listed in _processes(bench).items()}
+    await bench.times()
+    return {
+        name: sum(sum(one.cpu_times()[:2]) - seconds for one, seconds in listed if one.is_running()) / len(bench.queries) * 1000
+        for name, listed in before.items()
+    }
 
 
 async def recall(bench: Bench) -> None:
