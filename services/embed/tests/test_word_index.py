@@ -94,7 +94,7 @@ async def test_words_within_signs_of_any_kind_are_found(indexed: Indexed) -> Non
         "4711": 3,
         "donaudampf": 4,
         "home": 5,
-        "don": 5,
+        "rock": 5,
     }.items():
         assert await found(indexed, query) == [texts[place]]
 

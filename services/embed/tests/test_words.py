@@ -7,7 +7,7 @@ import re
 
 import pytest
 from docutalk_common.contracts.embed import Highlight
-from docutalk_embed.domain import InvalidQuery
+from docutalk_embed.domain import InvalidQuery, Lexeme, keyword_query
 from docutalk_embed.domain.languages import configuration_of
 from docutalk_embed.domain.marking import Marker
 from docutalk_embed.domain.words import (
@@ -154,3 +154,14 @@ def test_marks_join_what_overlaps_and_keep_neighbours_apart() -> None:
 )
 def test_configuration_of_a_text(language: str | None, text: str, config: str) -> None:
     assert configuration_of(language, text) == config
+
+
+def test_forms_of_a_word_in_several_languages_choose_candidates_as_one() -> None:
+    words = [
+        Lexeme("syst", 1, 300_000, word="systeme"),
+        Lexeme("system", 2, 100_000, word="systeme"),
+        Lexeme("haus", 3, 30_000, word="haus"),
+    ]
+    query = keyword_query(words, 1_000_000, 1_000_000)
+    assert query is not None
+    assert query.candidates == "'haus' & (('system' | 'syst'))"
