@@ -280,7 +280,7 @@ async def measure(count: int, rounds: int, queries: int, peers: Peers | None) ->
                 {name.removeprefix("DOCUTALK_").lower(): value for name, value in environment.items()}
             )
             wire = await Wire.connect(stack.nats_operator)
-            for _ in range(rounds):
+            for number in range(rounds):
                 rates[BARE].append(bare(engine, texts))
                 rates[SINGLE].append(bare(single, texts))
                 batcher = MicroBatcher(engine)
@@ -291,6 +291,8 @@ async def measure(count: int, rounds: int, queries: int, peers: Peers | None) ->
                 for name in names:
                     assert peers is not None
                     rates[name].append(peers.rate(name, texts))
+                figures = ", ".join(f"{name} {measured[-1]:.1f}" for name, measured in rates.items())
+                print(f"round {number + 1}, passages/s: {figures}", flush=True)
             await wire.nc.close()
         finally:
             await backend.stop()
