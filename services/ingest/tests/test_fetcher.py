@@ -237,7 +237,7 @@ async def test_endless_body_is_given_up_on_at_the_limit(web: Web, headers: list[
     (gzip.compress(gzip.compress(bytes(1000))), "gzip, gzip", "bad_encoding"),
     (b"not packed at all", "gzip", "bad_encoding"),
     (b"whatever", "br", "bad_encoding"),
-])  # fmt: skip
+], ids=["bomb", "packed twice", "not packed", "other packing"])  # fmt: skip
 async def test_packed_body_is_counted_as_it_unpacks(web: Web, packed: bytes, encoding: str, code: str) -> None:
     web.pages["/"] = Page(packed, headers=[("Content-Encoding", encoding)])
     assert (await failure(web.url("/"))).code == code
