@@ -143,8 +143,10 @@ async def find_missing(session: AsyncSession, model: ModelRecord, after: UUID, l
     """The next chunks, by id, that have no vector of a model."""
     found = await session.execute(
         text(
-            f"SELECT c.chunk_id, c.text FROM chunks c WHERE c.chunk_id > :after"
-            f" AND NOT EXISTS (SELECT FROM {model.table} e WHERE e.chunk_id = c.chunk_id) ORDER BY c.chunk_id LIMIT :limit"
+            # The second bound says nothing new, but lets a merge of both indexes begin there.
+            "SELECT c.chunk_id, c.text FROM chunks c WHERE c.chunk_id > :after AND NOT EXISTS"
+            f" (SELECT FROM {model.table} e WHERE e.chunk_id = c.chunk_id AND e.chunk_id > :after)"
+            " ORDER BY c.chunk_id LIMIT :limit"
         ),
         {"after": after, "limit": limit},
     )
