@@ -61,6 +61,10 @@ def raising(error: Exception) -> Callable[[Any, Cause], Awaitable[Contract]]:
     return handler
 
 
+LONG = 20.0
+"""A deadline that nobody waits for by accident, however busy the machine is."""
+
+
 async def ask(client: RequestClient, *, timeout: float = 2.0) -> ingest.Document:
     return await client.ask(GET, QUESTION, ingest.Document, timeout=timeout)
 
@@ -105,9 +109,9 @@ async def test_error_in_a_handler_is_answered_with_its_code(
 async def test_nobody_listening_is_unavailable_at_once(client: RequestClient) -> None:
     started = time.monotonic()
     with pytest.raises(RequestFailed) as failed:
-        await ask(client)
+        await ask(client, timeout=LONG)
     assert failed.value.code == "unavailable"
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < LONG / 2
 
 
 async def test_handler_slower_than_the_deadline_is_a_timeout_then(stack: TestStack, client: RequestClient) -> None:
@@ -225,9 +229,9 @@ async def test_answer_larger_than_a_message_is_an_error_at_once(stack: TestStack
     async with answering(stack, pages=huge):
         started = time.monotonic()
         with pytest.raises(RequestFailed) as failed:
-            await client.ask(PAGES, question, ingest.Pages)
+            await client.ask(PAGES, question, ingest.Pages, timeout=LONG)
     assert failed.value.code == "too_large"
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < LONG / 2
 
 
 async def test_sixteen_slow_questions_are_worked_on_at_once(stack: TestStack, client: RequestClient) -> None:
