@@ -22,13 +22,16 @@ async def remove_model(request: RemoveModel, db: Database, registry: ModelRegist
                 raise NotFound(f"there is no model {request.name}")
             if model.id == BUILT_IN_ID:
                 raise RequestFailed("conflict", f"{model.name} is part of the program and stays")
+            # Or a change could begin, or be switched, between looking and dropping.
+            changes = ModelChanges(transaction)
+            await changes.lock_models()
             await lock_model(session, model.id)
             if (await find_serving(session)).id == model.id:
                 raise RequestFailed("conflict", f"searches use {model.name}; change to another model first")
             change = await find_open(session)
             if change is not None and model in (change.serving, change.following):
                 raise RequestFailed("conflict", f"a change to or from {model.name} is open; finish or cancel it first")
-            await ModelChanges(transaction).drop_vectors(model.id)
+            await changes.drop_vectors(model.id)
             await delete_model(session, model.id)
             return model
 
