@@ -84,6 +84,11 @@ def test_overlapping_chunks_are_joined_without_saying_anything_twice() -> None:
     assert joined_text(pieces) == PAGE[0:67]
 
 
+def test_chunks_that_do_not_follow_one_another_on_their_page_stay_apart() -> None:
+    assert shown(ranking(0, 1), [piece(0, start=0, end=27), piece(1, start=0, end=46)]) == [[0], [1]]
+    assert shown(ranking(0, 1), [piece(0, start=29, end=46), piece(1, start=0, end=27)]) == [[0], [1]]
+
+
 @given(st.text(min_size=4, max_size=60), st.lists(st.integers(0, 60), min_size=2, max_size=6))
 def test_joined_text_is_the_text_of_the_page(page_text: str, cuts: list[int]) -> None:
     places = sorted({min(cut, len(page_text)) for cut in cuts})

@@ -34,6 +34,8 @@ class Library:
             workspace_id=workspace_id,
             query=query,
             limit=PASSAGES,
+            # What says the same takes one place of the ten. Answers cite as many pages with the evidence either way.
+            merge=True,
             filters=SearchFilters(document_ids=list(document_ids)),
         )
         try:

@@ -14,6 +14,7 @@ MAX_JOINED = 3
 """Chunks in one passage: about a page, which is as much as a person reads at a glance."""
 COMPARED = 100
 """So many of the best chunks are compared with each other."""
+FEW_CHARACTERS = 10
 LENGTH_SLACK, SEMANTIC_SLACK, KEYWORD_SLACK = 0.1, 0.04, 0.1
 """How far length and scores of nearly the same texts may be apart. On annual reports they are by .03 and a tenth at most, and
 few pairs of texts are left to be compared word by word."""
@@ -106,6 +107,8 @@ def _joined(best: Ranked, left: dict[_Place, Ranked], pieces: Mapping[UUID, Piec
 
 def touch(before: Piece, after: Piece) -> bool:
     """Whether all text between two neighbouring chunks is known."""
+    if not (before.start < after.start and before.end < after.end):
+        return False
     return after.start <= before.end or (after.gap is not None and len(after.gap) == after.start - before.end)
 
 
@@ -153,7 +156,7 @@ class _Candidate:
     def may_say(self, other: _Candidate) -> bool:
         """Whether length and scores are as close as those of nearly the same texts, which are in the same lists."""
         return (
-            abs(self.length - other.length) <= LENGTH_SLACK * self.length
+            abs(self.length - other.length) <= LENGTH_SLACK * self.length + FEW_CHARACTERS
             and abs(self.semantic - other.semantic) <= SEMANTIC_SLACK
             and abs(self.keyword - other.keyword) <= KEYWORD_SLACK * self.keyword
         )

@@ -11,8 +11,9 @@ LIST_SIZE = 100
 SEMANTIC_WEIGHT = 0.55
 """How much of a hybrid score is meaning, unless a workspace says otherwise; the rest are the words."""
 
-NAME_WEIGHT = 0.15
-"""How much of a hybrid score is the document's name, when the query holds a word of any name."""
+NAME_WEIGHT = 0.2
+"""How much of a hybrid score is the document's name, when the query holds a word of any name. On 19 questions about reports
+a page with the answer is among the first 1, 5 and 10 passages for 4, 4 and 9 of them without names, and for 7, 10 and 12 with."""
 
 
 @dataclass(frozen=True)
