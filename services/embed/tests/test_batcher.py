@@ -225,6 +225,29 @@ async def test_the_real_model_gives_the_same_vectors_through_the_queue(engine: M
     assert (through * engine.embed(sentences)).sum(axis=1).min() >= 0.999
 
 
+class SlowTokens(CountingModel):
+    """Takes its time with the tokens of long texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = threading.Event()
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        if len(texts[0]) > 10:
+            assert self.tokens.wait(10)
+        return super().tokenize(texts)
+
+
+async def test_a_question_does_not_wait_for_the_tokens_of_documents() -> None:
+    slow = SlowTokens()
+    batcher = MicroBatcher(slow)
+    async with batcher.running():
+        documents = [asyncio.create_task(batcher.embed(texts(20), Lane.BULK)) for _ in range(4)]
+        assert (await asyncio.wait_for(batcher.embed(texts(3), Lane.QUERY), 5)).tolist() == [[3, 3]]
+        slow.tokens.set()
+        await asyncio.gather(*documents)
+
+
 class RecordingModel:
     """Writes down who computes what, in a list that models share; each batch takes `seconds` of the clock."""
 

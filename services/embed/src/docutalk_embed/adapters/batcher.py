@@ -152,7 +152,9 @@ class MicroBatcher:
         self._urgent_limit = urgent_limit
         self._queues = {lane: _Queue() for lane in Lane}
         self._room = asyncio.Condition()
-        self._tokenization = ThreadPoolExecutor(2, thread_name_prefix="tokenization")
+        # Each its own, so that a query does not wait for the tokens of six batches of chunks.
+        self._urgent_tokens = ThreadPoolExecutor(1, thread_name_prefix="urgent-tokens")
+        self._patient_tokens = ThreadPoolExecutor(1, thread_name_prefix="tokens")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -164,7 +166,8 @@ class MicroBatcher:
             for queue in self._queues.values():
                 for item in queue.take(len(queue)):
                     item.job.done.cancel()
-            self._tokenization.shutdown()
+            self._urgent_tokens.shutdown()
+            self._patient_tokens.shutdown()
 
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
         """Vectors [n, dimension] of n texts, in their order. The model's error, if it raises one.
@@ -173,7 +176,8 @@ class MicroBatcher:
         """
         if not texts:
             return np.empty((0, self.engine.dimension), np.float32)
-        tokens = await asyncio.get_running_loop().run_in_executor(self._tokenization, self.engine.tokenize, texts)
+        thread = self._patient_tokens if lane in _PATIENT else self._urgent_tokens
+        tokens = await asyncio.get_running_loop().run_in_executor(thread, self.engine.tokenize, texts)
         job = _Job(len(texts), self.engine.dimension)
         items = [_Item(job, row, ids) for row, ids in enumerate(tokens)]
         queue = self._queues[lane]
