@@ -204,20 +204,6 @@ async def test_what_nobody_waits_for_any_more_is_not_computed(queue: MicroBatche
     assert all(30 not in batch for batch in model.batches)
 
 
-async def test_the_end_of_the_service_cancels_what_waits(model: CountingModel) -> None:
-    batcher = MicroBatcher(model)
-    async with batcher.running():
-        model.gate.clear()
-        call = asyncio.create_task(batcher.embed(texts(1, 2), Lane.BULK))
-        await started(model, 1)
-        late = asyncio.create_task(batcher.embed(texts(*[3] * 20), Lane.BULK))
-        await waiting(batcher, Lane.BULK, 20)
-        model.gate.set()
-        await call
-    with pytest.raises(asyncio.CancelledError):
-        await late
-
-
 async def test_the_real_model_gives_the_same_vectors_through_the_queue(engine: MiniLM, batcher: MicroBatcher) -> None:
     sentences = [f"sentence {number} " + "about rivers " * (number % 30) for number in range(60)]
     messages = [sentences[start : start + 20] for start in range(0, 60, 20)]
@@ -368,3 +354,45 @@ async def test_one_model_goes_on_when_the_other_is_forgotten(two: TwoModels) -> 
             await leaves.embed(["text"], Lane.BULK)
         await stays.embed(["text"], Lane.BULK)
     assert two.order == ["leaves:text", "stays:text"]
+
+
+async def test_texts_of_a_model_that_is_closed_fail_and_nobody_who_waits_is_cancelled(model: CountingModel) -> None:
+    batcher = MicroBatcher(model, bulk_limit=8)
+    async with batcher.running():
+        model.gate.clear()
+        inside = asyncio.create_task(batcher.embed(texts(*range(1, 21)), Lane.BACKGROUND))
+        await started(model, 1)
+        for_room = asyncio.create_task(batcher.embed(texts(1, 2, 3), Lane.BACKGROUND))
+        await in_line(model, 23)
+        model.gate.set()
+    late = asyncio.create_task(batcher.embed(texts(4), Lane.QUERY))
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(inside, for_room, late, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [RequestFailed] * 3
+
+
+async def in_line(model: CountingModel, count: int) -> None:
+    """Until so many texts wait, or wait for room."""
+
+    async def reached() -> bool:
+        return model.tokenized == count
+
+    await wait_until(reached, seconds=5, what=f"{count} texts are tokenized", every=0.002)
+
+
+async def test_room_that_texts_leave_which_nobody_wants_any_more_is_given_to_who_waits(model: CountingModel) -> None:
+    other_model, processor = CountingModel(), Processor()
+    queue, other = MicroBatcher(model, processor, bulk_limit=32), MicroBatcher(other_model, processor)
+    async with queue.running(), other.running():
+        other_model.gate.clear()
+        busy = asyncio.create_task(other.embed(texts(1), Lane.QUERY))
+        await started(other_model, 1)
+        given_up = asyncio.create_task(queue.embed(texts(*range(1, 33)), Lane.BULK))
+        await waiting(queue, Lane.BULK, 32)
+        waits = asyncio.create_task(queue.embed(texts(*range(1, 13)), Lane.BULK))
+        await in_line(model, 44)
+        given_up.cancel()
+        other_model.gate.set()
+        await busy
+        async with asyncio.timeout(5):
+            assert len(await waits) == 12

@@ -115,7 +115,7 @@ class _Queue:
 
     def take(self, size: int) -> list[_Item]:
         """Up to `size` items, fewer only when no more are waiting."""
-        self._drop_cancelled()
+        self.drop_cancelled()
         if not self._by_age:
             return []
         oldest = self._by_age[0]
@@ -126,10 +126,10 @@ class _Queue:
         del self._by_length[start : start + size]
         for item in batch:
             item.taken = True
-        self._drop_cancelled()
+        self.drop_cancelled()
         return batch
 
-    def _drop_cancelled(self) -> None:
+    def drop_cancelled(self) -> None:
         """Removes what nobody waits for any more from the head of the queue; the rest is found when it gets there."""
         while self._by_age and (self._by_age[0].taken or self._by_age[0].job.done.done()):
             item = self._by_age.popleft()
@@ -155,27 +155,35 @@ class MicroBatcher:
         # Each its own, so that a query does not wait for the tokens of six batches of chunks.
         self._urgent_tokens = ThreadPoolExecutor(1, thread_name_prefix="urgent-tokens")
         self._patient_tokens = ThreadPoolExecutor(1, thread_name_prefix="tokens")
+        self._closed = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Serves the queue inside of the block. Jobs that are left at its end are cancelled."""
+        """Serves the queue inside of the block. Whoever waits at its end is told `unavailable`: a model may be unloaded while
+        others ask it, and they are not to take that for their own cancellation."""
         try:
             async with self._processor.serving(self):
                 yield
         finally:
+            self._closed = True
             for queue in self._queues.values():
                 for item in queue.take(len(queue)):
-                    item.job.done.cancel()
+                    item.job.fail(self._unloaded())
+            async with self._room:
+                self._room.notify_all()
             self._urgent_tokens.shutdown()
             self._patient_tokens.shutdown()
 
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
         """Vectors [n, dimension] of n texts, in their order. The model's error, if it raises one.
 
-        Raises `RequestFailed` (`unavailable`) when an urgent lane is full; in the patient lanes it waits.
+        Raises `RequestFailed` (`unavailable`) when an urgent lane is full, in the patient lanes it waits; and when the model is
+        unloaded.
         """
         if not texts:
             return np.empty((0, self.engine.dimension), np.float32)
+        if self._closed:
+            raise self._unloaded()
         thread = self._patient_tokens if lane in _PATIENT else self._urgent_tokens
         tokens = await asyncio.get_running_loop().run_in_executor(thread, self.engine.tokenize, texts)
         job = _Job(len(texts), self.engine.dimension)
@@ -184,15 +192,29 @@ class MicroBatcher:
         if lane in _PATIENT:
             async with self._room:
                 # A job larger than the queue gets in when it is alone.
-                await self._room.wait_for(lambda: not len(queue) or len(queue) + len(items) <= self._bulk_limit)
+                await self._room.wait_for(lambda: self._closed or not len(queue) or len(queue) + len(items) <= self._bulk_limit)
+                if self._closed:
+                    raise self._unloaded()
                 queue.add(items)
+        elif self._closed:
+            raise self._unloaded()
         elif len(queue) + len(items) > self._urgent_limit:
             raise RequestFailed("unavailable", "too many texts are waiting to be embedded; try again in a moment")
         else:
             queue.add(items)
         self._processor.wake()
-        await job.done
+        try:
+            await job.done
+        except asyncio.CancelledError:
+            # The room that these texts leave: nothing may be computed here for long that would tell of it.
+            queue.drop_cancelled()
+            async with self._room:
+                self._room.notify_all()
+            raise
         return job.vectors
+
+    def _unloaded(self) -> RequestFailed:
+        return RequestFailed("unavailable", f"the model {self.engine.name} was unloaded; try again in a moment")
 
     def waiting(self, lane: Lane) -> int:
         """How many texts wait in a lane."""
@@ -209,7 +231,7 @@ class MicroBatcher:
             vectors = await loop.run_in_executor(thread, self.engine.infer, [item.tokens for item in batch])
         except asyncio.CancelledError:
             for item in batch:
-                item.job.done.cancel()
+                item.job.fail(self._unloaded())
             raise
         except Exception as error:
             for item in batch:
