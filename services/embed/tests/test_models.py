@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -30,7 +31,7 @@ from docutalk_common.testing.embeddings_server import EmbeddingsServer, Failure
 from docutalk_embed.adapters.batcher import Lane, MicroBatcher, Processor
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.adapters.model_catalogue import KNOWN_MODELS
-from docutalk_embed.adapters.model_registry import Model, ModelRegistry, ModelUnavailable, find_model
+from docutalk_embed.adapters.model_registry import Embedder, Model, ModelRecord, ModelRegistry, ModelUnavailable, find_model
 from docutalk_embed.adapters.providers import Providers
 from docutalk_embed.app import embed
 from docutalk_embed.settings import EmbedSettings
@@ -323,6 +324,49 @@ async def test_a_model_is_loaded_once_however_many_ask_for_it(catalogue: Catalog
     assert all(other.embedder is first.embedder for other in others)
     await catalogue.registry.forget(first.record)
     assert (await catalogue.load("local")).embedder is not first.embedder
+
+
+async def test_loading_goes_on_when_who_asked_for_it_gives_up(catalogue: Catalogue) -> None:
+    LocalModel(catalogue.folder, "my/model")
+    await catalogue.register("local", ModelProvider.FASTEMBED, provider_model="my/model")
+    opened = 0
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def slowly(record: ModelRecord) -> AsyncIterator[Embedder]:
+        nonlocal opened
+        opened += 1
+        begun.set()
+        await go_on.wait()
+        async with catalogue.registry.opened(record) as embedder:
+            yield embedder
+
+    async with catalogue.db.read() as session:
+        record = await find_model(session, "local")
+    assert record is not None
+    registry = ModelRegistry(catalogue.registry.built_in, {ModelProvider.FASTEMBED: slowly})
+    impatient = asyncio.create_task(registry.load(record))
+    await begun.wait()
+    impatient.cancel()
+    await asyncio.gather(impatient, return_exceptions=True)
+    patient = asyncio.create_task(registry.load(record))
+    go_on.set()
+    assert (await patient).record == record
+    assert opened == 1
+    await registry.close()
+
+
+async def test_models_that_were_not_asked_for_of_late_are_unloaded(catalogue: Catalogue) -> None:
+    LocalModel(catalogue.folder, "my/model")
+    for name in ("first", "second", "third"):
+        await catalogue.register(name, ModelProvider.FASTEMBED, provider_model="my/model")
+    first, second = await catalogue.load("first"), await catalogue.load("second")
+    await catalogue.load("first")
+    await catalogue.load("third")
+    assert (await catalogue.load("first")).embedder is first.embedder
+    with pytest.raises(RequestFailed, match="the model second was unloaded"):
+        await second.embed_query("pumps")
+    await (await catalogue.load("second")).embed_query("pumps")
 
 
 async def test_a_dimension_that_changed_since_is_refused_with_the_models_name(catalogue: Catalogue) -> None:

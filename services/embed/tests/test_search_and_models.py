@@ -100,6 +100,17 @@ async def test_a_model_that_is_away_leaves_the_words_and_refuses_meaning_with_a_
     assert refused.value.code == "unavailable"
 
 
+async def test_a_model_that_does_not_serve_any_more_is_not_asked(installation: Installation) -> None:
+    await search(installation)
+    other = installation.process()
+    await installation.complete()
+    await installation.step(ChangeStep.SWITCH)
+    installation.models[OLD].open.clear()
+    async with asyncio.timeout(10):
+        assert (await search(installation)).model == NEW
+        assert (await search(other)).model == NEW
+
+
 async def test_pages_after_the_first_need_no_model(installation: Installation) -> None:
     first = await search(installation, limit=4, merge=False)
     installation.models[OLD].away = "gone"

@@ -24,6 +24,11 @@ BUILT_IN_ID = 1
 MODEL_DEPENDENCY = "model"
 """What consumers wait for while the serving model cannot be asked."""
 
+KEPT_MODELS = 2
+"""So many models are kept loaded, beside the built-in one: those of a change. Others hold memory that nobody uses any more."""
+LARGEST = 65_504.0
+"""The largest number of half precision, in which vectors are stored."""
+
 _COLUMNS = "m.id, m.name, m.provider, m.provider_model, m.dimension, m.distance, m.query_prefix, m.passage_prefix, m.max_tokens"
 
 
@@ -108,6 +113,8 @@ def _fault(vectors: Vectors, count: int, dimension: int) -> str | None:
         return f"vectors of {vectors.shape[1]:,} numbers; it is registered with {dimension:,}"
     if not np.isfinite(vectors).all():
         return "vectors that are no numbers (NaN or infinite)"
+    if count and np.abs(vectors).max() > LARGEST:
+        return f"vectors with numbers beyond {LARGEST:,.0f}, the largest that can be stored"
     return None
 
 
@@ -118,7 +125,7 @@ Check = Callable[[ModelRecord], str | None]
 
 
 class ModelRegistry:
-    """Models are loaded when they are first asked for, and stay until they are forgotten."""
+    """Models are loaded when they are first asked for, and stay until they are forgotten, or others are asked for."""
 
     def __init__(
         self, built_in: MicroBatcher, openers: Mapping[ModelProvider, Opener] | None = None, check: Check | None = None
@@ -128,23 +135,34 @@ class ModelRegistry:
         self._openers = openers or {}
         self._check = check or (lambda _: None)
         self._loaded: dict[ModelRecord, tuple[Model, contextlib.AsyncExitStack]] = {}
-        self._loading = asyncio.Lock()
+        self._loading: dict[ModelRecord, asyncio.Task[Model]] = {}
+        self._turn = asyncio.Lock()
         self.last_serving: ModelRecord | None = None
         """The model with which searches embed their queries: each of them checks whether it still serves."""
 
     async def load(self, record: ModelRecord) -> Model:
-        """The model behind a row. Raises `ModelUnavailable` with what is missing when it cannot be loaded here."""
+        """The model behind a row. Raises `ModelUnavailable` with what is missing when it cannot be loaded here.
+
+        Loading goes on when who asked for it gives up: it may take longer than anybody waits, and the next one finds it done.
+        """
         if record.provider is ModelProvider.BUILT_IN:
             return Model(record, self.built_in)
-        if found := self._loaded.get(record):
+        if found := self._loaded.pop(record, None):
+            self._loaded[record] = found  # Asked for last.
             return found[0]
-        async with self._loading:
-            if found := self._loaded.get(record):
-                return found[0]
-            async with contextlib.AsyncExitStack() as stack:
-                model = Model(record, await stack.enter_async_context(self.opened(record)))
-                self._loaded[record] = model, stack.pop_all()
-            return model
+        loading = self._loading.get(record)
+        if loading is None:
+            loading = self._loading[record] = asyncio.create_task(self._load(record), name=f"loading {record.name}")
+            loading.add_done_callback(lambda _: self._loading.pop(record, None))
+        return await asyncio.shield(loading)
+
+    async def _load(self, record: ModelRecord) -> Model:
+        async with self._turn, contextlib.AsyncExitStack() as stack:
+            model = Model(record, await stack.enter_async_context(self.opened(record)))
+            self._loaded[record] = model, stack.pop_all()
+            for other in list(self._loaded)[:-KEPT_MODELS]:
+                await self.forget(other)
+        return model
 
     def opened(self, record: ModelRecord) -> AbstractAsyncContextManager[Embedder]:
         """What computes the vectors of a model, for the block only: for one that need not be registered. Raises
@@ -166,7 +184,11 @@ class ModelRegistry:
             await found[1].aclose()
 
     async def close(self) -> None:
-        """Frees what all loaded models hold."""
+        """Frees what all loaded models hold. Nobody may be waiting for one."""
+        loading = list(self._loading.values())
+        for task in loading:
+            task.cancel()
+        await asyncio.gather(*loading, return_exceptions=True)
         for record in list(self._loaded):
             await self.forget(record)
 

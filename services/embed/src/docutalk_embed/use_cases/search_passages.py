@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from docutalk_common.contracts.embed import Passage, PassagesFound, SearchMode, SearchPassages
+from docutalk_common.contracts.embed import ModelProvider, Passage, PassagesFound, SearchMode, SearchPassages
 from docutalk_common.db import Database
 from docutalk_common.errors import RequestFailed
 from docutalk_common.telemetry import get_logger
@@ -99,7 +99,9 @@ def _page(asked: SearchPassages, model: str, passages: list[Passage], rest: Sequ
 
 
 async def _expected_model(db: Database, registry: ModelRegistry) -> ModelRecord:
-    if registry.last_serving is None:
+    """The model that serves, as far as is known. The built-in one costs a moment if it is the wrong one by now, but another may
+    be away for good since it was switched away from, and asking it would take seconds."""
+    if registry.last_serving is None or registry.last_serving.provider is not ModelProvider.BUILT_IN:
         async with db.read() as session:
             registry.last_serving = await find_serving(session)
     return registry.last_serving
