@@ -97,6 +97,38 @@ async def test_a_search_does_not_wait_longer_than_its_asker(model: Model, server
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("room", ["free", "taken"])
+async def test_a_search_waits_no_longer_than_that_for_an_endpoint_that_hangs(server: EmbeddingsServer, room: str) -> None:
+    server.hold = asyncio.Event()
+    delays = Delays(query=Patience(20.0, 0.2))
+    endpoint = OpenAIEndpoint(server.base_url, server.api_key, concurrency=1, delays=delays)
+    model = Model(record(), OpenAIEmbedder(endpoint, record()))
+    documents = asyncio.create_task(model.embed_passages(TEXTS[:1], Lane.BULK)) if room == "taken" else None
+
+    async def asked() -> bool:
+        return documents is None or server.running == 1
+
+    await wait_until(asked, seconds=5, what="the only request is taken")
+    async with asyncio.timeout(10):
+        with pytest.raises(ModelUnavailable, match=r"did not answer within 0\.2 s"):
+            await model.embed_query("pumps")
+    server.hold.set()
+    if documents is not None:
+        await documents
+    await endpoint.close()
+
+
+async def test_an_endpoint_that_wants_to_be_asked_again_at_once_is_given_a_rest(
+    server: EmbeddingsServer,
+) -> None:
+    server.outage = Failure(429, retry_after="0")
+    endpoint = OpenAIEndpoint(server.base_url, server.api_key, delays=Delays(first=0.2, query=Patience(5.0, 1.0)))
+    with pytest.raises(ModelUnavailable, match="429"):
+        await OpenAIEmbedder(endpoint, record()).embed(["pumps"], Lane.QUERY)
+    assert 1 < len(server.requests) <= 6
+    await endpoint.close()
+
+
 @pytest.mark.parametrize(
     "failure", [Failure(500), Failure(503, retry_after="0.05"), Failure(cut=True), Failure(body=b'{"data": [')]
 )

@@ -29,7 +29,8 @@ _URGENT = (Lane.QUERY, Lane.INTERACTIVE)
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds that a caller waits: for one answer, and in all, with what is tried again."""
+    """Seconds that a caller waits: for one answer, and in all, with what is tried again. Only a query's total also bounds an
+    answer that is under way, and waiting for room."""
 
     request: float
     total: float
@@ -42,8 +43,8 @@ class Delays:
     first: float = 0.5
     """Before it is asked again; doubled each time, up to `longest`, where the endpoint does not say how long."""
     longest: float = 20.0
-    query: Patience = Patience(5.0, 6.0)
-    """The asker of a search gives up after 10 s."""
+    query: Patience = Patience(4.0, 5.0)
+    """Then a search goes by the words alone: its askers wait longer than that."""
     interactive: Patience = Patience(40.0, 45.0)
     """A local server may have to load the model first."""
     documents: Patience = Patience(120.0, 180.0)
@@ -123,7 +124,7 @@ class OpenAIEmbedder:
     async def embed(self, texts: Sequence[str], lane: Lane) -> Vectors:
         """Vectors [n, dimension] of n texts, in their order; texts that are too long for the model are cut.
 
-        Tries again, and waits as long as the endpoint says, for up to 6 s in the lane of queries and 3 minutes in those of
+        Tries again, and waits as long as the endpoint says, for up to 5 s in the lane of queries and 3 minutes in those of
         documents. Raises `ModelUnavailable`.
         """
         if not texts:
@@ -141,6 +142,17 @@ class OpenAIEmbedder:
         return np.concatenate(vectors)
 
     async def _request(self, texts: Sequence[str], lane: Lane) -> Vectors:
+        """The vectors of one request's texts."""
+        if lane is not Lane.QUERY:
+            return await self._persistently(texts, lane)
+        total = self._endpoint.delays.query.total
+        try:
+            async with asyncio.timeout(total):
+                return await self._persistently(texts, lane)
+        except TimeoutError:
+            raise ModelUnavailable(f"{self._who} did not answer within {total:g} s.") from None
+
+    async def _persistently(self, texts: Sequence[str], lane: Lane) -> Vectors:
         delays = self._endpoint.delays
         patience = delays.of(lane)
         tokens = self._record.max_tokens
@@ -159,7 +171,10 @@ class OpenAIEmbedder:
                     shortened += 1
                     tokens //= 2
                     continue
-                wait = delay * random.uniform(0.75, 1.0) if refusal.retry_after is None else refusal.retry_after  # noqa: S311
+                wait = delay * random.uniform(0.75, 1.0)  # noqa: S311
+                if refusal.retry_after is not None:
+                    # Some say 0 as long as they refuse.
+                    wait = max(refusal.retry_after, delays.first)
                 if not refusal.again or ends is None or time.monotonic() + wait > ends:
                     raise ModelUnavailable(refusal.reason) from None
                 log.warning("an embeddings endpoint is asked again", reason=refusal.reason, seconds=round(wait, 2))

@@ -18,8 +18,8 @@ from docutalk_gateway.api.shapes import Listing
 router = APIRouter(tags=["search"])
 
 _SETTINGS = "/workspaces/{workspace_id}/search/settings"
-# Searches take milliseconds. But a model at an endpoint is asked for up to 11 s before a search goes by the words alone, or says
-# that it is away.
+# Searches take milliseconds. But a model at an endpoint is asked for up to 5 s before a search goes by the words alone, or says
+# that it is away; and for as long again if the model was switched meanwhile.
 SEARCH_SECONDS = 15.0
 # Twenty queries with two models, one of which may be at the other end of a network.
 COMPARE_SECONDS = 60.0
