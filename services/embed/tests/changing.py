@@ -37,6 +37,8 @@ class WordModel:
         self.open = asyncio.Event()
         self.open.set()
         self.away: str | None = None
+        self.poison: str | None = None
+        """A word that it refuses to read."""
 
     async def is_asked(self) -> None:
         """Waits until it is asked."""
@@ -50,6 +52,8 @@ class WordModel:
         await self.open.wait()
         if self.away is not None:
             raise ModelUnavailable(self.away)
+        if self.poison is not None and any(self.poison in text for text in texts):
+            raise ModelUnavailable("the endpoint did not accept the texts (400)")
         return np.array([vector_of(text, self.dimension) for text in texts], np.float32)
 
 

@@ -12,7 +12,7 @@ from docutalk_common.contracts.embed import ChangeState, ChangeStep
 from docutalk_common.db import Cause, Database
 from docutalk_common.process import cancel_all, wait_until
 from docutalk_embed.adapters.batcher import Lane, MicroBatcher
-from docutalk_embed.adapters.vector_filler import BATCH_SIZES, VectorFiller
+from docutalk_embed.adapters.vector_filler import BATCH_SIZES, PROBE, REFUSALS, VectorFiller
 from sqlalchemy import text
 
 from .changing import NEW, OLD, Installation
@@ -277,3 +277,39 @@ async def test_after_the_switch_the_gaps_of_the_old_model_are_filled(installatio
             return not await installation.has_table(OLD)
 
         await wait_until(dropped, seconds=10, what="the old vectors are dropped")
+
+
+async def test_a_passage_that_the_model_never_takes_keeps_no_change_from_being_complete(installation: Installation) -> None:
+    texts = [*TEXTS[:40], "Paragraph 40 holds arsenic.", *TEXTS[41:]]
+    await installation.indexed.add(texts)
+    await installation.start()
+    new = installation.models[NEW]
+    new.poison = "arsenic"
+    filler = VectorFiller(installation.db, installation.registry, rest_seconds=(0.0, 0.0))
+    async with asyncio.timeout(30):
+        while await installation.vectors(NEW) != await installation.chunks():
+            await filler.turn()
+    await installation.step(ChangeStep.SWITCH)
+    assert (await installation.indexed.search("arsenic")).passages[0].text == texts[40]
+    async with installation.db.read() as session:
+        table = await session.scalar(text("SELECT 'embeddings_' || id FROM models WHERE name = :name"), {"name": NEW})
+        nowhere = await session.execute(
+            text(f"SELECT c.text FROM {table} JOIN chunks c USING (chunk_id) WHERE l2_norm(embedding) = 0")
+        )
+        assert [row[0] for row in nowhere] == [texts[40]]
+
+
+async def test_no_passage_is_given_up_while_the_model_takes_nothing_at_all(installation: Installation) -> None:
+    await installation.indexed.add(TEXTS)
+    await installation.start()
+    new = installation.models[NEW]
+    new.away = "the endpoint does not answer"
+    filler = VectorFiller(installation.db, installation.registry, rest_seconds=(0.0, 0.0))
+    async with asyncio.timeout(30):
+        while new.asked.count(PROBE) <= 2 * REFUSALS:
+            await filler.turn()
+    assert not await installation.vectors(NEW)
+    new.away = None
+    while await filler.turn():
+        pass
+    assert await installation.vectors(NEW) == await installation.chunks()

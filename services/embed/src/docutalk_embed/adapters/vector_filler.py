@@ -6,6 +6,9 @@ while the model's provider was away, and after the switch the old model's vector
 
 One filler of an installation works at a time, under an advisory lock; others wait to take over. If two should ever work at once,
 because a lost connection freed the lock, both compute the same vectors, and nothing is stored twice.
+
+A passage that the model refuses again and again, while it takes another text each time, gets a vector that is like nothing: or
+one strange text would keep the change from ever being complete. Searches find it by its words.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import zlib
 from collections.abc import Sequence
 
 import asyncpg
+import numpy as np
 from docutalk_common import telemetry
 from docutalk_common.contracts.embed import ChangeState
 from docutalk_common.db import KEEPALIVE, Cause, Database, postgres_errors
@@ -49,6 +53,11 @@ BATCH_SIZES = (32, 512)
 MEASURE_SHARE = 0.02
 MEASURE_SECONDS = (1.0, 5.0)
 MAX_REASON = 500
+# After a failure fewer passages are asked for, by this factor, so that one which is refused is soon asked for alone.
+NARROWED = 8
+REFUSALS = 5
+"""A passage is given up when it was refused alone so often in a row: between them lie half a minute and more."""
+PROBE = "Does it answer?"
 _NEWEST = 0.3
 """How much the latest batch weighs in the rate."""
 
@@ -56,10 +65,18 @@ _NEWEST = 0.3
 class VectorFiller:
     """Runs until cancelled. Never raises: whatever is away, it waits for."""
 
-    def __init__(self, db: Database, registry: ModelRegistry, *, silent_seconds: float = 15.0) -> None:
+    def __init__(
+        self,
+        db: Database,
+        registry: ModelRegistry,
+        *,
+        silent_seconds: float = 15.0,
+        rest_seconds: tuple[float, float] = REST_SECONDS,
+    ) -> None:
         """`silent_seconds`: after them people are told that the model does not answer. It may take minutes to fail, because it
         is tried again and again."""
         self._silent_seconds = silent_seconds
+        self._rest_seconds = rest_seconds
         self._db = db
         self._registry = registry
         self._wake = asyncio.Event()
@@ -72,6 +89,8 @@ class VectorFiller:
         self._measure_at = 0.0
         self._ask_at = 0.0
         self._rest = 0.0
+        self._most = BATCH_SIZES[1]
+        self._refusals = 0
 
     async def run(self) -> None:
         """The filler's whole life."""
@@ -133,7 +152,7 @@ class VectorFiller:
 
     async def _fill(self, change: OpenChange) -> bool:
         started = self._now()
-        size = round(min(max((change.passages_per_second or 0) * BATCH_SECONDS, BATCH_SIZES[0]), BATCH_SIZES[1]))
+        size = round(min(max((change.passages_per_second or 0) * BATCH_SECONDS, BATCH_SIZES[0]), self._most))
         try:
             async with self._db.read() as session:
                 passages = await find_missing(session, change.following, change.cursor, size)
@@ -147,11 +166,38 @@ class VectorFiller:
             vectors = await self._embed(change, passages)
         except Exception as error:
             await self._wait_for_model(change, error)
+            self._most = max(len(passages) // NARROWED, 1)
+            if len(passages) == 1:
+                await self._doubt(change, passages[0])
             return False
-        self._rest = 0.0
         seconds = max(self._now() - started, 1e-3)
         await self._store(change, passages, vectors, len(passages) / seconds)
+        self._rest = 0.0
+        self._refusals = 0
+        self._most = min(self._most * 2, BATCH_SIZES[1])
         return True
+
+    async def _doubt(self, change: OpenChange, passage: MissingPassage) -> None:
+        """Counts how often the model took another text than this passage, and gives the passage up in the end."""
+        try:
+            await (await self._registry.load(change.following)).embed_passages([PROBE], Lane.BACKGROUND)
+        except Exception as error:
+            log.info("the model answers nothing at all", model=change.following.name, reason=str(error))
+            self._refusals = 0
+            return
+        self._refusals += 1
+        if self._refusals < REFUSALS:
+            return
+        log.error(
+            "a passage is found by its words only from now on, because the model refuses it",
+            model=change.following.name,
+            chunk_id=str(passage.chunk_id),
+        )
+        await self._store(
+            change, [passage], np.zeros((1, change.following.dimension), np.float32), change.passages_per_second or 1.0
+        )
+        self._refusals = 0
+        self._ask_at = 0.0
 
     async def _embed(self, change: OpenChange, passages: Sequence[MissingPassage]) -> Vectors:
         """Waits as long as the model tries. Says so when that is long: documents that come then do not ask it, too."""
@@ -207,7 +253,7 @@ class VectorFiller:
             reason=reason,
             exc_info=None if expected else error,
         )
-        self._rest = min(max(self._rest * 2, REST_SECONDS[0]), REST_SECONDS[1])
+        self._rest = min(max(self._rest * 2, self._rest_seconds[0]), self._rest_seconds[1])
         self._ask_at = self._now() + self._rest
         await self._tell(change, reason)
 
