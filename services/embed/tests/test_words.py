@@ -17,6 +17,7 @@ from docutalk_embed.domain.words import (
     ParsedQuery,
     parse_query,
     pattern_of,
+    take_identifiers,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -165,3 +166,24 @@ def test_forms_of_a_word_in_several_languages_choose_candidates_as_one() -> None
     query = keyword_query(words, 1_000_000, 1_000_000)
     assert query is not None
     assert query.candidates == "'haus' & ('system' | 'syst')"
+
+
+@pytest.mark.parametrize("signs", ["." * 100_000, "_" * 100_000, "a." * 50_000 + "_", "-%+" * 30_000])
+def test_long_rows_of_signs_are_read_once_and_are_no_address(signs: str) -> None:
+    rest, identifiers = take_identifiers(f"{signs} x name.of+one@example.com")
+    assert (rest.strip(), [one.spellings for one in identifiers]) == (f"{signs} x", [("name.of+one@example.com",)])
+
+
+@pytest.mark.parametrize("signs", ['""', "“”", '"…"', "“ ”„"])
+def test_quotation_marks_around_no_word_are_looked_for_like_other_signs(signs: str) -> None:
+    parsed = parse_query(signs)
+    assert parsed.text
+    assert not parsed.phrases
+
+
+def test_names_of_one_word_are_marked_as_words_and_those_with_signs_by_themselves() -> None:
+    parsed = parse_query("E300 SKU-4711")
+    marker = Marker(parsed, ["e300", "sku-4711"])
+    text = "E300 is none of SKU-4711."
+    assert [text[mark.start : mark.end] for mark in marker.mark(text, {"E300"})] == ["E300", "SKU-4711"]
+    assert [text[mark.start : mark.end] for mark in marker.mark(text, set())] == ["SKU-4711"]

@@ -18,6 +18,10 @@ def words_of(text: str) -> set[str]:
     return {word for match in _WORD.finditer(text) if not UNSPACED.search(word := match[0])}
 
 
+MOST_LITERAL = 128
+"""Phrases and identifiers that are looked for in each text; a pasted list of a thousand took three seconds for a page."""
+
+
 class Marker:
     """Marks what a query looks for. `lexemes` are the query's, as the index has them."""
 
@@ -25,8 +29,10 @@ class Marker:
         known = set(lexemes)
         literal = [*parsed.phrases]
         for identifier in parsed.identifiers:
-            literal += known.intersection(identifier.spellings)
-        self._patterns = [re.compile(pattern_of(phrase), re.IGNORECASE) for phrase in dict.fromkeys(literal)]
+            # What is one word is among the words that match.
+            literal += [name for name in identifier.spellings if name in known and not _WORD.fullmatch(name)]
+        literal = list(dict.fromkeys(literal))[:MOST_LITERAL]
+        self._patterns = [re.compile(pattern_of(phrase), re.IGNORECASE) for phrase in literal]
         unspaced = [lexeme for lexeme in lexemes if UNSPACED.fullmatch(lexeme)]
         pairs = [lexeme for lexeme in unspaced if len(lexeme) > 1]
         # A character that the query has only within longer runs means something only there.

@@ -31,8 +31,8 @@ _IDENTIFIER = re.compile(
     rf"§§?\s*\d+{_ALNUM}*(?:[.-]\d+{_ALNUM}*)*"
     # ISO 9001:2015, SKU 47110: a word of capitals in passages, any short one in a query
     rf"|(?<!\w)[A-Z]{_ALNUM}{{1,7}} +\d{_ALNUM}*(?:[-/:.]{_ALNUM}+)*(?!,?\d)"
-    # name@example.com
-    rf"|[\w.%+-]*\w@{_ALNUM}+(?:[.-]{_ALNUM}+)+"
+    # name@example.com; looked for from its beginning only, or a long row of dots would be read once for each of them
+    rf"|(?<![\w.%+-])[\w.%+-]*\w@{_ALNUM}+(?:[.-]{_ALNUM}+)+"
     # SKU-4711, AB/12-3, v1.2.3, E300
     rf"|(?<!\w){_ALNUM}+(?:[-/:._]{_ALNUM}+)*",
     re.IGNORECASE,
@@ -98,8 +98,9 @@ def parse_query(query: str) -> ParsedQuery:
         raise InvalidQuery(f"the query has {len(parts)} phrases and exclusions; at most {MAX_PARTS} are allowed")
     if any(len(part) > MAX_PHRASE_CHARACTERS for part in parts):
         raise InvalidQuery(f"a phrase of the query has more than {MAX_PHRASE_CHARACTERS:,} characters")
-    if not text:
+    if not text and (excluded_words or excluded_phrases):
         raise InvalidQuery("the query says only what must not be found: add what to look for")
+    text = text or query
     words, identifiers = take_identifiers(text)
     return ParsedQuery(text, words, tuple(phrases), tuple(excluded_words), tuple(excluded_phrases), identifiers)
 
