@@ -118,3 +118,9 @@ async def test_conditions_hold_in_the_index_as_in_the_exact_scan(indexed: Indexe
         by_index = await repository.nearest(QueryVector("embeddings_1", vector), words, exact=False)
     assert len(exact) == 20
     assert exact.keys() == by_index.keys()
+
+
+async def test_a_kind_with_a_nul_in_its_name_finds_nothing(indexed: Indexed) -> None:
+    await add(indexed, "Pumps, 4711")
+    assert await found(indexed, content_types=["text/plain\0"]) == set()
+    assert await found(indexed, languages=["\0"]) == set()

@@ -6,6 +6,7 @@ from typing import Any
 
 from docutalk_common.contracts.embed import BoundingBox, SearchFilters
 
+from docutalk_embed.domain import clean_text
 from docutalk_embed.domain.places import check_box
 
 LIVE = "d.workspace_id = :workspace_id AND d.live_version IS NOT NULL"
@@ -17,9 +18,9 @@ def document_conditions(filters: SearchFilters) -> tuple[str, dict[str, Any]]:
     conditions, parameters = [LIVE], dict[str, Any]()
     for column, type_, values in (
         ("document_id", "uuid[]", filters.document_ids),
-        ("content_type", "text[]", filters.content_types),
+        ("content_type", "text[]", [clean_text(content_type) for content_type in filters.content_types]),
         ("source_id", "uuid[]", filters.source_ids),
-        ("language", "text[]", [language.lower() for language in filters.languages]),
+        ("language", "text[]", [clean_text(language).lower() for language in filters.languages]),
     ):
         if values:
             conditions.append(f"d.{column} = ANY(CAST(:{column}s AS {type_}))")
