@@ -125,6 +125,13 @@ def test_what_differs_in_one_word_of_many_is_shown_once_and_what_differs_in_more
     assert shown(ranking(1, 2), [elsewhere(1, LONG), elsewhere(2, other)]) == [[1], [2]]
 
 
+def test_the_same_form_with_another_number_is_shown_for_itself() -> None:
+    lease = " ".join(["The tenant pays the rent on the first day of each month to the landlord."] * 5)
+    first, second = f"{lease} It is 1,200 euros.", f"{lease} It is 1,350 euros."
+    assert shown(ranking(1, 2), [elsewhere(1, first), elsewhere(2, second)]) == [[1], [2]]
+    assert shown(ranking(1, 2), [elsewhere(1, first), elsewhere(2, first)]) == [[1]]
+
+
 def test_short_texts_are_the_same_only_when_all_their_words_are() -> None:
     assert shown(ranking(1, 2), [elsewhere(1, "Pump 4711"), elsewhere(2, "pump  4711")]) == [[1]]
     assert shown(ranking(1, 2), [elsewhere(1, "Pump 4711"), elsewhere(2, "Pump 4712")]) == [[1], [2]]

@@ -11,7 +11,11 @@ import pytest
 from docutalk_common.contracts.embed import Passage, PassagesFound, SearchMode, SearchPassages
 from docutalk_common.contracts.ingest import Chunk
 from docutalk_embed.domain import InvalidQuery
+from docutalk_embed.domain.cursor import write_cursor
+from docutalk_embed.domain.grouping import Group
+from docutalk_embed.domain.ranking import Ranked
 from docutalk_embed.use_cases.search_passages import search_passages
+from docutalk_embed.use_cases.show_passages import MOST_BYTES
 
 from .conftest import Indexed
 
@@ -167,3 +171,38 @@ async def test_neighbours_are_one_passage_that_is_the_text_of_its_page(indexed: 
     assert [passage.text[mark.start : mark.end] for mark in passage.highlights] == ["Pumps"] * 3
     apart = (await page(indexed, query="pumps", merge=False)).passages
     assert {chunk.text for chunk in chunks} == {p.text for p in apart[:3]}
+
+
+async def test_an_after_that_no_page_gave_shows_nothing_that_stands_nowhere(make_indexed: Callable[[], Indexed]) -> None:
+    indexed, other = make_indexed(), make_indexed()
+    [work] = indexed.batches(sentences(3))
+    await indexed.index(work)
+    [foreign] = other.batches(sentences(1))
+    await other.index(foreign)
+    own, foreign_id = [chunk.chunk_id for chunk in work.chunks], foreign.chunks[0].chunk_id
+    asked = SearchPassages(workspace_id=indexed.workspace_id, query="the pump near the river")
+
+    def after(chunk_ids: list[UUID], duplicates: list[UUID], score: float = 0.5) -> str:
+        return write_cursor(asked, "m", [Group(Ranked(own[0], score, None, None), chunk_ids, duplicates)])
+
+    # Chunks of three pages are no passage.
+    [passage] = (await page(indexed, after=after(own, []))).passages
+    assert (passage.chunk_ids, passage.text) == ([own[0]], work.chunks[0].text)
+    assert (await page(indexed, after=after([own[0], foreign_id], []))).passages == []
+    [passage] = (await page(indexed, after=after([own[0]], [foreign_id]))).passages
+    assert passage.duplicates == []
+    with pytest.raises(InvalidQuery, match="`after`"):
+        await page(indexed, after=after([own[0]], [], score=float("inf")))
+    content = zlib.decompress(base64.urlsafe_b64decode(after([own[0]], []) + "=="))
+    none_of_its_own = bytearray(content)
+    none_of_its_own[11], none_of_its_own[13] = 0, 1
+    with pytest.raises(InvalidQuery, match="`after`"):
+        await page(indexed, after=base64.urlsafe_b64encode(zlib.compress(none_of_its_own)).decode())
+
+
+async def test_a_page_ends_before_it_is_too_long_for_a_message_and_the_next_one_goes_on(indexed: Indexed) -> None:
+    await indexed.add(["x " * 5_000] * 12)
+    listed = await pages(indexed, query="x", mode="keyword", limit=12, merge=False)
+    assert all(sum(len(passage.model_dump_json()) for passage in part) <= MOST_BYTES for part in listed)
+    assert [0 < len(part) < 12 for part in listed] == [True, True]
+    assert len({passage.chunk_id for part in listed for passage in part}) == 12

@@ -72,6 +72,8 @@ def _groups(content: bytes) -> Sequence[Group]:
     position = 0
     while position < len(content):
         chunks, place, duplicates, *scores = _GROUP.unpack_from(content, position)
+        if place >= chunks or any(map(math.isinf, scores)):
+            raise ValueError("never written")
         position += _GROUP.size
         ids = [UUID(bytes=content[start : start + 16]) for start in range(position, position + 16 * (chunks + duplicates), 16)]
         position += 16 * len(ids)

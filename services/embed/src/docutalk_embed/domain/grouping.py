@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,8 @@ JOINED_SHARE = 0.5
 SHINGLE_WORDS = 4
 SAME_SHARE = 0.9
 """A passage of which this share stands in a better one, counted in runs of four words, says nothing new."""
+
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,14 @@ def touch(before: Piece, after: Piece) -> bool:
     return after.start <= before.end or (after.gap is not None and len(after.gap) == after.start - before.end)
 
 
+def is_one_text(parts: Sequence[Piece]) -> bool:
+    """Whether the chunks follow one another on one page, so that they can be joined."""
+    return all(
+        _place(after) == (before.document_id, before.version, before.page, before.ordinal + 1) and touch(before, after)
+        for before, after in pairwise(parts)
+    )
+
+
 def joined_text(parts: Sequence[Piece]) -> str:
     """The text from the start of the first chunk to the end of the last, as it stands on the page. They must `touch`, and have
     their texts."""
@@ -166,11 +177,18 @@ class _Candidate:
         # A text that shares nine tenths of its runs of words shares nearly all of its words.
         if len(self.words & other.words) < SAME_SHARE * len(other.words):
             return False
+        # The same form filled in with another number says something else.
+        if not other.numbers <= self.numbers:
+            return False
         return len(self.shingles & other.shingles) >= SAME_SHARE * len(other.shingles)
 
     @cached_property
     def words(self) -> frozenset[str]:
         return frozenset(self.text.lower().split())
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        return frozenset(_NUMBER.findall(self.text))
 
     @cached_property
     def shingles(self) -> frozenset[tuple[str, ...]]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from uuid import UUID
 
 from docutalk_common.contracts.embed import Highlight, Passage, PassagePlace, PassageScores
 
-from docutalk_embed.domain.grouping import Group, Piece, joined_text
+from docutalk_embed.domain.grouping import Group, Piece, is_one_text, joined_text
 from docutalk_embed.domain.ranking import Ranked
 from docutalk_embed.use_cases.rank_passages import Search
+
+MOST_BYTES = 1_500_000
+"""Of the passages in one answer; a message holds 2 MiB, and a hundred long passages of some scripts are more."""
 
 
 async def show_passages(
     search: Search, groups: Sequence[Group], limit: int, pieces: Mapping[UUID, Piece] | None = None
 ) -> tuple[list[Passage], Sequence[Group]]:
-    """The first `limit` of the groups of which something is still there, and the groups after them. `pieces` are the chunks of
-    all groups, some with their texts, when they are at hand; else they are read."""
+    """The first `limit` of the groups of which something is still there, fewer when they are very long, and the groups after
+    them. `pieces` are the chunks of all groups, some with their texts, when they are at hand; else they are read."""
     shown: list[_Shown] = []
     while len(shown) < limit and groups:
         part, groups = groups[: limit - len(shown)], groups[limit - len(shown) :]
@@ -28,7 +32,10 @@ async def show_passages(
         read = await search.found.pieces(unread)
         shown = [replace(one, pieces=[read.get(piece.chunk_id, piece) for piece in one.pieces]) for one in shown]
     marks = await search.index.highlights(search.words, [(one.pieces[0].config, one.text) for one in shown])
-    return [_passage(one, highlights) for one, highlights in zip(shown, marks, strict=True)], groups
+    passages = [_passage(one, highlights) for one, highlights in zip(shown, marks, strict=True)]
+    sizes = accumulate(len(passage.model_dump_json().encode()) for passage in passages)
+    fitting = max(1, sum(size <= MOST_BYTES for size in sizes))
+    return passages[:fitting], [*(one.group for one in shown[fitting:]), *groups]
 
 
 def _all_chunks(groups: Sequence[Group]) -> list[UUID]:
@@ -39,6 +46,7 @@ def _all_chunks(groups: Sequence[Group]) -> list[UUID]:
 class _Shown:
     """A group whose chunks are at hand."""
 
+    group: Group
     best: Ranked
     pieces: Sequence[Piece]
     duplicates: Sequence[Piece]
@@ -53,11 +61,12 @@ def _shown(group: Group, pieces: Mapping[UUID, Piece]) -> _Shown | None:
     own = [pieces[chunk_id] for chunk_id in group.chunk_ids if chunk_id in pieces]
     others = [pieces[chunk_id] for chunk_id in group.duplicates if chunk_id in pieces]
     if len(own) == len(group.chunk_ids):
-        return _Shown(group.best, own, others)
+        # A version that was read again since the page before may be cut otherwise.
+        return _Shown(group, group.best, own if is_one_text(own) else [pieces[group.best.chunk_id]], others)
     if not others:
         return None
     first, *rest = others
-    return _Shown(replace(group.best, chunk_id=first.chunk_id), [first], rest)
+    return _Shown(group, replace(group.best, chunk_id=first.chunk_id), [first], rest)
 
 
 def _passage(shown: _Shown, highlights: list[Highlight]) -> Passage:
