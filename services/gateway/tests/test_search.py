@@ -233,6 +233,12 @@ async def test_comparison_without_an_open_change_is_a_conflict(embed_service: An
     assert (answer.status_code, answer.json()["detail"]) == (409, "No model is being changed.")
 
 
+async def test_answer_that_no_message_holds_says_to_ask_for_less(embed_service: Any, person: Any) -> None:
+    embed_service.error = ("too_large", "The answer is too large; ask for less.")
+    answer = await person.http.post(url_of(person, "search", "compare"), json={"queries": ["a"]})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "The answer is too large; ask for less.")
+
+
 @pytest.mark.parametrize("wrong", [{"queries": []}, {"queries": ["a"] * 21}, {"queries": [" "]}, {"limit": 21}, {"limit": 0}])
 async def test_comparison_that_is_too_large_or_empty_is_refused(person: Any, wrong: dict[str, Any]) -> None:
     answer = await person.http.post(url_of(person, "search", "compare"), json={"queries": ["a"]} | wrong)
