@@ -28,6 +28,7 @@ class CountingModel:
         self.batches: list[list[int]] = []
         self.tokenized = 0
         self.error: Exception | None = None
+        self.lost = 0
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         self.tokenized += len(texts)
@@ -38,7 +39,7 @@ class CountingModel:
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
-        return np.array([[len(ids)] * self.dimension for ids in tokens], np.float32)
+        return np.array([[len(ids)] * self.dimension for ids in tokens], np.float32)[self.lost :]
 
 
 def texts(*lengths: int) -> list[str]:
@@ -396,3 +397,14 @@ async def test_room_that_texts_leave_which_nobody_wants_any_more_is_given_to_who
         await busy
         async with asyncio.timeout(5):
             assert len(await waits) == 12
+
+
+async def test_a_model_that_gives_too_few_vectors_fails_that_batch_and_no_other(
+    queue: MicroBatcher, model: CountingModel
+) -> None:
+    model.lost = 1
+    with pytest.raises(ValueError, match="the model counting gave"):
+        await queue.embed(texts(1, 2), Lane.BULK)
+    model.lost = 0
+    async with asyncio.timeout(5):
+        await queue.embed(texts(3), Lane.BULK)

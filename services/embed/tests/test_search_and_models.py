@@ -100,6 +100,16 @@ async def test_a_model_that_is_away_leaves_the_words_and_refuses_meaning_with_a_
     assert refused.value.code == "unavailable"
 
 
+async def test_a_search_waits_no_longer_for_its_model_than_its_asker_wants(installation: Installation) -> None:
+    installation.models[OLD].open.clear()
+    async with asyncio.timeout(10):
+        hybrid = await search(installation, model_seconds=0.05)
+        assert hybrid.passages[0].text == TEXTS[3]
+        assert hybrid.model == ""
+        with pytest.raises(RequestFailed, match=r"did not answer within 0\.05 s"):
+            await search(installation, mode=SearchMode.SEMANTIC, model_seconds=0.05)
+
+
 async def test_a_model_that_does_not_serve_any_more_is_not_asked(installation: Installation) -> None:
     await search(installation)
     other = installation.process()

@@ -93,7 +93,8 @@ class SearchPassages(Contract):
 
     In `query`, "quoted words" must stand in a passage as they are, `-word` and `-"quoted words"` must not. `after` is the
     `next` of the page before; everything else must be as it was then. `merge` joins neighbouring chunks to one passage and
-    shows near duplicates once.
+    shows near duplicates once. A model that has not given the query's vector after `model_seconds` is taken for one that is
+    away: a hybrid search goes by the words then.
     """
 
     workspace_id: UUID
@@ -103,6 +104,7 @@ class SearchPassages(Contract):
     filters: SearchFilters = SearchFilters()
     after: str | None = None
     merge: bool = True
+    model_seconds: float | None = None
 
 
 class Highlight(Contract):

@@ -18,6 +18,8 @@ log = get_logger(__name__)
 
 SEARCH_SECONDS = 1.5
 """In all, with the second try: who asks learns within two seconds that search is away."""
+MODEL_SECONDS = 1.0
+"""An embedding model may be at an endpoint that hangs: rather than none at all, passages that the words find are enough then."""
 PAGES_SECONDS = 1.5
 VECTORS_SECONDS = 1.0
 
@@ -36,6 +38,7 @@ class Library:
             limit=PASSAGES,
             # What says the same takes one place of the ten. Answers cite as many pages with the evidence either way.
             merge=True,
+            model_seconds=MODEL_SECONDS,
             filters=SearchFilters(document_ids=list(document_ids)),
         )
         try:

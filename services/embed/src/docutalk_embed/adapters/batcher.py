@@ -229,6 +229,8 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         try:
             vectors = await loop.run_in_executor(thread, self.engine.infer, [item.tokens for item in batch])
+            if np.shape(vectors) != (len(batch), self.engine.dimension):
+                raise ValueError(f"the model {self.engine.name} gave {np.shape(vectors)} for {len(batch)} texts")
         except asyncio.CancelledError:
             for item in batch:
                 item.job.fail(self._unloaded())

@@ -83,5 +83,5 @@ def _groups(content: bytes) -> Sequence[Group]:
 
 
 def _fingerprint(asked: SearchPassages) -> bytes:
-    question = asked.model_dump_json(exclude={"after", "limit"})
+    question = asked.model_dump_json(exclude={"after", "limit", "model_seconds"})
     return hashlib.sha256(question.encode("utf-8", "surrogatepass")).digest()[:8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -52,9 +53,12 @@ async def _first_page(asked: SearchPassages, parsed: ParsedQuery, db: Database, 
         if asked.mode is not SearchMode.KEYWORD:
             model = await _expected_model(db, registry)
             try:
-                vector = await query_vector(parsed, model, registry)
+                async with asyncio.timeout(asked.model_seconds):
+                    vector = await query_vector(parsed, model, registry)
             except ModelUnavailable as error:
                 away = error
+            except TimeoutError:
+                away = ModelUnavailable(f"The model {model.name} did not answer within {asked.model_seconds:g} s.")
         try:
             async with db.read() as session:
                 if model is not None and (serving := await find_serving(session)) != model:
