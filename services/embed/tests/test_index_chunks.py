@@ -13,6 +13,7 @@ from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.domain import UnstorableText
 from docutalk_embed.use_cases.index_chunks import index_chunks
+from sqlalchemy import text
 
 from .conftest import Indexed
 
@@ -125,6 +126,20 @@ async def test_a_deleted_document_leaves_nothing_behind(indexed: Indexed) -> Non
     assert await indexed.counts() == (1, {"kept": 1, "pump": 1})
     await indexed.delete(document_id)
     assert (await indexed.counts())[0] == 1
+
+
+async def test_of_a_deleted_document_neither_title_nor_words_of_its_names_are_left(indexed: Indexed) -> None:
+    [work] = indexed.batches(["pumps"], filename="harbour.pdf")
+    await indexed.index(work.model_copy(update={"title": "Secret plan of the museum", "language": "en", "source_id": uuid4()}))
+    await indexed.delete(work.document_id)
+    async with indexed.db.read() as session:
+        keys = {"document_id": work.document_id}
+        found = await session.execute(
+            text("SELECT filename, title, language, source_id FROM documents WHERE document_id = :document_id"), keys
+        )
+        assert list(found.one()) == [None] * 4
+        words = await session.scalars(text("SELECT lexeme FROM document_names WHERE document_id = :document_id"), keys)
+        assert list(words) == []
 
 
 async def test_a_late_batch_of_a_deleted_document_is_dropped(indexed: Indexed) -> None:

@@ -252,15 +252,15 @@ class DocumentRepository:
         return int(found or 0)
 
     async def bury(self, document_id: UUID, version: int) -> None:
-        """Removes all chunks; the row stays, as the mark that keeps late batches out."""
+        """Removes all chunks, and what the document was called; the row stays, as the mark that keeps late batches out."""
         keys = {"document_id": document_id, "version": version}
         for table in ("chunks", "index_batches"):
             await self._session.execute(text(f"DELETE FROM {table} WHERE document_id = :document_id"), keys)
         await self._session.execute(
             text(
                 "UPDATE documents SET deleted = true, version = greatest(version, :version), live_version = NULL,"
-                " live_chunk_count = 0, chunk_count = 0, batch_count = 0, chunks_done = 0, batches_done = 0, filename = NULL"
-                " WHERE document_id = :document_id"
+                " live_chunk_count = 0, chunk_count = 0, batch_count = 0, chunks_done = 0, batches_done = 0,"
+                " filename = NULL, title = NULL, language = NULL, source_id = NULL WHERE document_id = :document_id"
             ),
             keys,
         )
