@@ -12,6 +12,7 @@ from docutalk_common.contracts.embed import ChangeState, ChangeStep
 from docutalk_common.db import Cause, Database
 from docutalk_common.process import cancel_all, wait_until
 from docutalk_embed.adapters.batcher import Lane, MicroBatcher
+from docutalk_embed.adapters.model_registry import ModelRegistry
 from docutalk_embed.adapters.vector_filler import BATCH_SIZES, PROBE, REFUSALS, VectorFiller
 from sqlalchemy import text
 
@@ -168,6 +169,21 @@ async def test_of_several_processes_one_fills_and_another_takes_over_when_it_die
     # The batch that was cut off is computed twice, no other.
     assert len(new.asked) == len(TEXTS) + BATCH_SIZES[0]
     assert set(new.asked) == set(TEXTS)
+
+
+async def test_a_process_that_is_not_set_up_for_the_model_leaves_filling_to_one_that_is(installation: Installation) -> None:
+    await installation.indexed.add(TEXTS)
+    await installation.start()
+    stranger = VectorFiller(installation.db, ModelRegistry(installation.registry.built_in))
+    async with running(stranger):
+
+        async def told() -> bool:
+            return "is not set up here" in ((await installation.change()).reason or "")
+
+        await wait_until(told, seconds=10, what="it has tried and says what is missing")
+        async with running(installation.filler):
+            await in_state(installation, ChangeState.COMPLETE)
+    assert await installation.vectors(NEW) == await installation.chunks()
 
 
 async def test_two_fillers_at_once_store_nothing_twice(installation: Installation) -> None:

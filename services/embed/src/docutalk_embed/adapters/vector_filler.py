@@ -62,6 +62,10 @@ _NEWEST = 0.3
 """How much the latest batch weighs in the rate."""
 
 
+class _NotSetUp(Exception):
+    """This process cannot open the model; another one of the installation may."""
+
+
 class VectorFiller:
     """Runs until cancelled. Never raises: whatever is away, it waits for."""
 
@@ -99,6 +103,9 @@ class VectorFiller:
             try:
                 with postgres_errors():
                     await self._work()
+            except _NotSetUp:
+                # Long enough for another filler to ask for the lock.
+                delay = 3 * POLL_SECONDS
             except (DependencyUnavailable, OSError) as error:
                 log.warning("the filler of vectors waits for PostgreSQL", reason=str(error))
             except Exception:
@@ -166,6 +173,8 @@ class VectorFiller:
             vectors = await self._embed(change, passages)
         except Exception as error:
             await self._wait_for_model(change, error)
+            if self._registry.missing(change.following) is not None:
+                raise _NotSetUp from error
             self._most = max(len(passages) // NARROWED, 1)
             if len(passages) == 1:
                 await self._doubt(change, passages[0])
