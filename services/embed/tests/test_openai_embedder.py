@@ -244,8 +244,16 @@ async def test_texts_that_are_too_long_for_the_model_are_cut_until_the_endpoint_
     await endpoint.close()
 
 
+async def test_an_endpoint_that_takes_less_than_was_registered_is_given_less(server: EmbeddingsServer) -> None:
+    server.max_characters = 400
+    endpoint = OpenAIEndpoint(server.base_url, server.api_key)
+    await OpenAIEmbedder(endpoint, record(max_tokens=8191)).embed(["pumps " * 200], Lane.BULK)
+    assert [len(request.texts[0]) for request in server.requests] == [1200, 600, 300]
+    await endpoint.close()
+
+
 async def test_a_text_that_is_never_taken_fails_in_the_end(server: EmbeddingsServer) -> None:
-    server.max_characters = 3
+    server.max_characters = 2
     endpoint = OpenAIEndpoint(server.base_url, server.api_key)
     with pytest.raises(ModelUnavailable, match=r"did not accept the texts \(400\)"):
         await OpenAIEmbedder(endpoint, record()).embed(["pumps"], Lane.BULK)

@@ -167,9 +167,9 @@ class OpenAIEmbedder:
                     return await self._ask([shorten(text, tokens) for text in texts], patience.request)
             except _Refused as refusal:
                 if refusal.shorter and shortened < _TIMES_SHORTENED:
-                    # How many tokens a text has only the endpoint knows.
+                    # How many tokens a text has only the endpoint knows, and how many it takes may be less than was registered.
                     shortened += 1
-                    tokens //= 2
+                    tokens = max(min(tokens, max(map(estimated_tokens, texts))) // 2, 1)
                     continue
                 wait = delay * random.uniform(0.75, 1.0)  # noqa: S311
                 if refusal.retry_after is not None:
@@ -260,7 +260,16 @@ def shorten(text: str, tokens: int) -> str:
         return text[: 3 * tokens]
     sixths = 6 * tokens
     for place, character in enumerate(text):
-        sixths -= 2 if character < "\x80" else 3 if character < "\u0590" else 12
+        sixths -= _sixths(character)
         if sixths < 0:
             return text[:place]
     return text
+
+
+def estimated_tokens(text: str) -> int:
+    """How many tokens a text has at most, by the same estimate."""
+    return -(-(2 * len(text) if text.isascii() else sum(map(_sixths, text))) // 6)
+
+
+def _sixths(character: str) -> int:
+    return 2 if character < "\x80" else 3 if character < "\u0590" else 12
