@@ -118,6 +118,17 @@ async def test_phrases_of_stop_words_signs_and_other_scripts_are_found(indexed: 
     assert await found(indexed, f'say "{phrase}"') == [passage]
 
 
+async def test_a_phrase_of_nothing_but_stop_words_is_found_in_every_mode(make_indexed: Callable[[], Indexed]) -> None:
+    indexed, other = make_indexed(), make_indexed()
+    await indexed.add(["That is it: to be, or not to be at all.", "It is not as it was to be.", "Pumps."])
+    await other.add(["To be, or not to be."])
+    for mode in SearchMode:
+        assert await found(indexed, '"to be, or not"', mode) == ["That is it: to be, or not to be at all."]
+    assert len(await found(indexed, '"to be"')) == 2
+    assert await found(indexed, '"to be" -"not as"') == ["That is it: to be, or not to be at all."]
+    assert await found(indexed, "to be") == []
+
+
 async def test_exclusions_leave_passages_out_in_every_mode(indexed: Indexed) -> None:
     texts = ["pump and valve", "pump and valves", "pump and seal", "pump, SKU-4711", "pump in the garden house"]
     await indexed.add(texts)

@@ -226,6 +226,19 @@ class PassageRepository:
         )
         return self._scores(found)
 
+    async def standing(self, words: WordQuery, *, limit: int = LIST_SIZE) -> dict[UUID, float]:
+        """Chunks that meet the conditions of the query's words, all with the same score, 0: for phrases like `"to be"`, of which
+        the index has no word."""
+        found = await self._session.execute(
+            text(
+                "SELECT c.chunk_id, c.document_id, 0 AS score FROM documents d"
+                " JOIN chunks c ON c.document_id = d.document_id AND c.version = d.live_version"
+                f" WHERE {self._documents}{words.conditions} ORDER BY c.document_id, c.ordinal LIMIT :limit"
+            ),
+            self._parameters | words.parameters | {"limit": limit},
+        )
+        return self._scores(found)
+
     async def pieces(self, chunk_ids: Sequence[UUID], read: Sequence[UUID] | None = None) -> dict[UUID, Piece]:
         """Those of the chunks that are still live; with their texts, or, because each of those lies apart and takes as long to
         read as the rest of ten chunks, with those of the chunks `read` only."""

@@ -60,7 +60,10 @@ async def rank_passages(search: Search, vector: QueryVector | None, mode: Search
         if query is not None and words.has_phrases:
             # Whatever has the phrase is a candidate, how common its words may be.
             query = replace(query, candidates=None)
-        keyword = await _by_words(search, names, query, scope.total) if query else {}
+        if query is not None:
+            keyword = await _by_words(search, names, query, scope.total)
+        elif mode is SearchMode.KEYWORD and words.has_phrases and not words.lexemes:
+            keyword = await found.standing(words)
     shares = {chunk: names.shares.get(found.document_of[chunk], 0.0) for chunk in semantic | keyword} if names.shares else None
     weight = SEMANTIC_WEIGHT if scope.semantic_weight is None else scope.semantic_weight
     weight = min(weight, LITERAL_WEIGHT) if words.is_literal else weight
