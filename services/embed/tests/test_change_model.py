@@ -246,6 +246,20 @@ async def test_a_document_does_not_wait_for_the_new_model_when_it_is_away_slow_o
     assert len(await installation.chunks()) == 3
 
 
+async def test_after_one_batch_has_waited_in_vain_for_the_new_model_the_next_do_not(installation: Installation) -> None:
+    candidate = installation.models[NEW]
+    await installation.start()
+    candidate.open.clear()
+    first, second = installation.indexed.batches(["Comes while it is slow."]) + installation.indexed.batches(["Comes then."])
+    await index_chunks(first, installation.indexed.delivery(first), installation.registry, patience=0.05)
+    async with asyncio.timeout(10):
+        await index_chunks(second, installation.indexed.delivery(second), installation.registry, patience=60)
+    assert candidate.asked == ["Comes while it is slow."]
+    candidate.open.set()
+    await installation.fill()
+    assert await installation.vectors(NEW) == await installation.chunks()
+
+
 async def test_a_model_that_is_known_to_be_away_is_not_asked_with_every_batch(installation: Installation) -> None:
     candidate = installation.models[NEW]
     await installation.start()

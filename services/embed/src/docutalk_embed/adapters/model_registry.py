@@ -139,6 +139,8 @@ class ModelRegistry:
         self._turn = asyncio.Lock()
         self.last_serving: ModelRecord | None = None
         """The model with which searches embed their queries: each of them checks whether it still serves."""
+        self.companion_rests_until = 0.0
+        """By the loop's clock. Until then batches do not ask the model that follows, as one has waited for it in vain."""
 
     async def load(self, record: ModelRecord) -> Model:
         """The model behind a row. Raises `ModelUnavailable` with what is missing when it cannot be loaded here.

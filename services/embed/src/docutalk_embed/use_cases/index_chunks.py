@@ -24,6 +24,8 @@ log = telemetry.get_logger(__name__)
 
 PATIENCE_SECONDS = 5.0
 """How long a batch waits for the model that follows, once it has the vectors of the one that serves."""
+REST_SECONDS = 60.0
+"""So long no batch waits after one has waited in vain: a model that is slower than documents come would delay each of them."""
 
 
 class _VectorsMissing(Exception):
@@ -58,6 +60,9 @@ async def index_chunks(
             return
         is_stored = state is not None and not state.is_replaced_by(work) and await has_batch(session, work)
         serving, companion = await find_serving(session), await find_companion(session)
+    clock = asyncio.get_running_loop().time
+    if clock() < registry.companion_rests_until:
+        companion = None
     # In a thread: a batch takes ten milliseconds, for which nothing else should wait.
     named = await asyncio.to_thread(places_in, work)
     await keep_places(delivery.db, named)
@@ -69,6 +74,8 @@ async def index_chunks(
         finally:
             if companion is not None and beside is not None:
                 vectors |= await _in_time(companion, beside, patience if serving.id in vectors else 0.0)
+                if beside.cancelled() and serving.id in vectors:
+                    registry.companion_rests_until = clock() + REST_SECONDS
     while True:
         try:
             async with delivery.transaction() as transaction:
