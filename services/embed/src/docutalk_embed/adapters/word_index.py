@@ -174,9 +174,11 @@ class WordIndex:
 
 
 def _stop_words(tokens: Sequence[_Token]) -> set[str]:
-    """The stop words of the language that the query is evidently in: the one that has most of them."""
+    """The stop words of the language that the query is evidently in: the one that has most of them. A single one tells nothing
+    of a language that is rare here: `war` and `hat` are German ones, and mean something in English."""
     if not tokens:
         return set()
     # Every token knows all configurations, that of most chunks first: of two languages with as many it is the likelier one.
     known = [config for config in tokens[0].lexemes if config != SIMPLE]
-    return max(({token.text for token in tokens if not token.lexemes[config]} for config in known), key=len, default=set())
+    listed = [{token.text for token in tokens if not token.lexemes[config]} for config in known]
+    return max((words for place, words in enumerate(listed) if not place or len(words) > 1), key=len, default=set())
