@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from docutalk_common.db import KEEPALIVE, Database
+from docutalk_common.errors import RequestFailed
 from docutalk_local.testing import TestStack
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -39,6 +40,21 @@ async def test_error_of_a_statement_does_not_show_its_values(stack: TestStack) -
     finally:
         await db.close()
     assert "in confidence" not in str(raised.value)
+
+
+async def test_statement_that_takes_too_long_ends_on_the_server_and_says_so_and_the_connection_is_as_it_was(
+    stack: TestStack,
+) -> None:
+    db = Database(stack.app_dsn("chat"), schema="chat", pool_size=1)
+    try:
+        with pytest.raises(RequestFailed, match=r"0\.05 s") as raised:
+            async with db.read(patience=0.05) as session:
+                await session.execute(text("SELECT pg_sleep(60)"))
+        async with db.read() as session:
+            limit = await session.scalar(text("SHOW statement_timeout"))
+    finally:
+        await db.close()
+    assert (raised.value.code, limit) == ("timeout", "0")
 
 
 async def test_server_finds_out_soon_that_the_host_of_a_connection_is_gone(stack: TestStack) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from docutalk_common.contracts.envelope import Envelope, Message, uuid7
-from docutalk_common.errors import DependencyUnavailable, PermanentError
+from docutalk_common.errors import DependencyUnavailable, PermanentError, RequestFailed
 from docutalk_common.telemetry import current_traceparent
 
 messaging_metadata = MetaData()
@@ -140,6 +140,10 @@ _AWAY = (
 )
 
 
+_CANCELED = "57014"
+"""SQLSTATE of a statement that exceeded its time."""
+
+
 def _is_away(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, asyncpg.InterfaceError):
@@ -168,6 +172,16 @@ def postgres_errors() -> Iterator[None]:
         if _is_away(error):
             raise DependencyUnavailable("postgres", str(error)) from error
         raise
+
+
+@contextlib.contextmanager
+def _patience(seconds: float | None) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if seconds is None or getattr(error.orig, "sqlstate", None) != _CANCELED:
+            raise
+        raise RequestFailed("timeout", f"the database had not answered after {seconds:g} s; ask for less") from error
 
 
 async def _connected(session: AsyncSession) -> None:
@@ -227,13 +241,17 @@ class Database:
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @contextlib.asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
+    async def read(self, *, patience: float | None = None) -> AsyncIterator[AsyncSession]:
         """A read-only transaction that sees one moment, however many statements it takes. Raises `DependencyUnavailable`
-        while PostgreSQL is away."""
-        with postgres_errors():
+        while PostgreSQL is away, and `RequestFailed` (`timeout`) when one statement takes longer than `patience` seconds:
+        the server would go on long after the asker has given up."""
+        with postgres_errors(), _patience(patience):
             async with self._sessions() as session, session.begin():
                 await _connected(session)
                 await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+                if patience is not None:
+                    milliseconds = str(int(patience * 1000))
+                    await session.execute(text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": milliseconds})
                 yield session
 
     @contextlib.asynccontextmanager

@@ -20,6 +20,10 @@ from docutalk_embed.domain.grouping import Piece
 from docutalk_embed.domain.names import MAX_SHARING, Names, NameWord, weigh_names
 from docutalk_embed.domain.ranking import LIST_SIZE
 
+STATEMENT_SECONDS = 10.0
+"""So long one statement of a search may take: a phrase of words that every passage has is looked for in all of their texts, and
+the asker gives up after 15 s."""
+
 # As subqueries, because a bare cast of a parameter is parsed again for every row: 29 ms instead of 2 for 1,400 rows.
 _VECTOR = "(SELECT CAST(CAST(:vector AS text) AS halfvec))"
 _WEIGHTS = "(SELECT CAST(CAST(:weights AS text) AS sparsevec))"

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from docutalk_embed.adapters.model_changes import find_open
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry
-from docutalk_embed.adapters.passage_repository import PassageRepository, is_missing_table
+from docutalk_embed.adapters.passage_repository import STATEMENT_SECONDS, PassageRepository, is_missing_table
 from docutalk_embed.domain import InvalidQuery
 from docutalk_embed.domain.grouping import ungrouped
 from docutalk_embed.domain.words import ParsedQuery, parse_query
@@ -69,7 +69,7 @@ class _Comparing:
         """What this model finds."""
         started = time.perf_counter()
         vector = await query_vector(query, model, self.registry)
-        async with self.db.read() as session:
+        async with self.db.read(patience=STATEMENT_SECONDS) as session:
             search = await Search.begun(session, self.asked.workspace_id, self.asked.filters, query)
             ranking = await rank_passages(search, vector, self.asked.mode)
             passages, _ = await show_passages(search, ungrouped(ranking), self.asked.limit)

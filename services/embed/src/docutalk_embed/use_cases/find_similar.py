@@ -12,7 +12,7 @@ from docutalk_common.errors import NotFound
 
 from docutalk_embed.adapters import similar_documents as adapter
 from docutalk_embed.adapters.model_registry import find_serving
-from docutalk_embed.adapters.passage_repository import PassageRepository
+from docutalk_embed.adapters.passage_repository import STATEMENT_SECONDS, PassageRepository
 from docutalk_embed.domain import MAX_LIMIT, InvalidQuery, is_better_exact
 from docutalk_embed.domain.grouping import Piece
 from docutalk_embed.use_cases.show_passages import place_of
@@ -29,7 +29,7 @@ async def find_similar(request: FindSimilar, db: Database) -> SimilarDocuments:
     started = time.perf_counter()
     if not 1 <= request.limit <= MAX_LIMIT:
         raise InvalidQuery(f"the limit is {request.limit}; it may be 1 to {MAX_LIMIT}")
-    async with db.read() as session:
+    async with db.read(patience=STATEMENT_SECONDS) as session:
         model = await find_serving(session)
         around = adapter.SimilarDocuments(session, request.workspace_id, request.document_id, model.table)
         middle = await around.middle()

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, ModelUnavailable, find_serving
-from docutalk_embed.adapters.passage_repository import QueryVector, is_missing_table
+from docutalk_embed.adapters.passage_repository import STATEMENT_SECONDS, QueryVector, is_missing_table
 from docutalk_embed.domain import MAX_LIMIT, InvalidQuery, clean_query
 from docutalk_embed.domain.cursor import read_cursor, write_cursor
 from docutalk_embed.domain.grouping import COMPARED, Group, group, ungrouped
@@ -60,7 +60,7 @@ async def _first_page(asked: SearchPassages, parsed: ParsedQuery, db: Database, 
             except TimeoutError:
                 away = ModelUnavailable(f"The model {model.name} did not answer within {asked.model_seconds:g} s.")
         try:
-            async with db.read() as session:
+            async with db.read(patience=STATEMENT_SECONDS) as session:
                 if model is not None and (serving := await find_serving(session)) != model:
                     registry.last_serving = serving
                     continue
@@ -92,7 +92,7 @@ async def _ranked(
 
 async def _later_page(asked: SearchPassages, after: str, parsed: ParsedQuery, db: Database) -> PassagesFound:
     model, groups = read_cursor(after, asked)
-    async with db.read() as session:
+    async with db.read(patience=STATEMENT_SECONDS) as session:
         search = await Search.begun(session, asked.workspace_id, asked.filters, parsed)
         passages, rest = await show_passages(search, groups, asked.limit)
     return _page(asked, model, passages, rest)
