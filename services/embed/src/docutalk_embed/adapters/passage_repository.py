@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - what is put into the statements are constants of this module and names of tables; values are parameters.
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +54,16 @@ JOIN {table} e ON e.document_id = d.document_id AND e.version = d.live_version{c
 WHERE {meets} AND d.document_id = ANY(CAST(:named AS uuid[])) ORDER BY score DESC, e.chunk_id LIMIT :limit
 """
 
+# The scores apart from the sorting, which carried the weights along and so went to disk.
+_BEST = " SELECT * FROM scored ORDER BY score DESC, chunk_id LIMIT :limit"
+
 # Iterative: the scan goes on until enough rows have passed the filters. With sorting forbidden the index, which returns
 # rows in order of distance, is the plan.
+# In a larger graph more of it has to be looked at to find as much: 400 rows in 100,000, 711 in a million.
 USE_INDEX = (
-    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', '400', true),"
+    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', (SELECT CAST(CAST("
+    "least(1000, 400 * power(greatest(max(reltuples), 100000) / 100000, 0.25)) AS integer) AS text)"
+    " FROM pg_class WHERE oid = to_regclass(:table)), true),"
     " set_config('hnsw.max_scan_tuples', '200000', true), set_config('hnsw.scan_mem_multiplier', '4', true),"
     " set_config('enable_sort', 'off', true)"
 )
@@ -155,17 +162,25 @@ class PassageRepository:
         return weigh_names(told, total)
 
     async def nearest(
-        self, vector: QueryVector, words: WordQuery, *, exact: bool, named: Sequence[UUID] = (), limit: int = LIST_SIZE
+        self,
+        vector: QueryVector,
+        words: WordQuery,
+        *,
+        exact: bool,
+        named: Sequence[UUID] = (),
+        limit: int = LIST_SIZE,
+        read: int = LIST_SIZE,
     ) -> dict[UUID, float]:
         """Inner product, which is the cosine for unit vectors, by chunk, best first: of the chunks that meet the conditions of
         the query's words, and besides as many of the documents `named`.
 
-        `exact` compares with every vector that the filters leave, else by the HNSW index.
+        `exact` compares with every vector that the filters leave, else the best of `read` are taken from the HNSW index.
         """
         if exact:
             return await self._by_vector(_NEAREST + (_NEAREST_NAMED if named else ""), vector, words, named, limit)
-        await self._session.execute(text(USE_INDEX))
-        scores = await self._by_vector(_NEAREST_BY_INDEX, vector, words, named, limit)
+        await self._session.execute(text(USE_INDEX), {"table": vector.table})
+        found = await self._by_vector(_NEAREST_BY_INDEX, vector, words, named, max(limit, read))
+        scores = dict(itertools.islice(found.items(), limit))
         await self._session.execute(text("SET LOCAL enable_sort = on"))
         if named:
             scores |= await self._by_vector(_NEAREST_WITHIN, vector, words, named, limit)
@@ -204,10 +219,10 @@ class PassageRepository:
             parameters["without"] = list(without)
         found = await self._session.execute(
             text(
-                f"SELECT c.chunk_id, c.document_id, -(c.weights <#> {_WEIGHTS}) AS score FROM chunks c"
+                f"WITH scored AS MATERIALIZED (SELECT c.chunk_id, c.document_id, -(c.weights <#> {_WEIGHTS}) AS score"
+                " FROM chunks c"
                 " JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
-                f" WHERE {self._documents} AND c.workspace_id = :workspace_id{words.conditions}"
-                f" AND {chosen} ORDER BY score DESC, c.chunk_id LIMIT :limit"
+                f" WHERE {self._documents} AND c.workspace_id = :workspace_id{words.conditions} AND {chosen}){_BEST}"
             ),
             self._parameters | words.parameters | parameters,
         )
@@ -219,10 +234,11 @@ class PassageRepository:
         """Chunks of these documents that hold a word of `query`, with their BM25 score for `rest`, a part of it, best first."""
         found = await self._session.execute(
             text(
-                f"SELECT c.chunk_id, c.document_id, -(c.weights <#> {_REST}) AS score FROM documents d"
+                f"WITH scored AS MATERIALIZED (SELECT c.chunk_id, c.document_id, -(c.weights <#> {_REST}) AS score"
+                " FROM documents d"
                 " JOIN chunks c ON c.document_id = d.document_id AND c.version = d.live_version"
                 f" WHERE {self._documents} AND d.document_id = ANY(CAST(:documents AS uuid[])){words.conditions}"
-                f" AND c.weights <#> {_WEIGHTS} < 0 ORDER BY score DESC, c.chunk_id LIMIT :limit"
+                f" AND c.weights <#> {_WEIGHTS} < 0){_BEST}"
             ),
             self._parameters
             | words.parameters

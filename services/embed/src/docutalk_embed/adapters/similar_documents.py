@@ -69,7 +69,7 @@ class SimilarDocuments:
                 f" WHERE {others} ORDER BY cosine DESC, e.chunk_id LIMIT :limit"
             )
         else:
-            await self._session.execute(text(USE_INDEX))
+            await self._session.execute(text(USE_INDEX), {"table": self._table})
             statement = (
                 f"SELECT e.chunk_id, e.document_id, {cosine} AS cosine FROM {self._table} e"
                 " JOIN documents d ON d.document_id = e.document_id AND d.live_version = e.version"

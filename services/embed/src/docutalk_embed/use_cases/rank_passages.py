@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry
 from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
 from docutalk_embed.adapters.word_index import WordIndex, WordQuery
-from docutalk_embed.domain import KeywordQuery, inverse_document_frequency, is_better_exact, keyword_query
+from docutalk_embed.domain import KeywordQuery, index_read, inverse_document_frequency, is_better_exact, keyword_query
 from docutalk_embed.domain.names import NAME_COUNTS, NO_NAMES, Names, names_to_look_for
 from docutalk_embed.domain.ranking import SEMANTIC_WEIGHT, Ranked, rank
 from docutalk_embed.domain.words import ParsedQuery
@@ -53,8 +53,9 @@ async def rank_passages(search: Search, vector: QueryVector | None, mode: Search
     keyword: dict[UUID, float] = {}
     if vector is not None:
         # A phrase leaves few chunks: it is better to begin with those than to read on in the index until they have come by.
-        exact = words.has_phrases or is_better_exact(reach, await found.everything(vector.table))
-        semantic = await found.nearest(vector, words, exact=exact, named=names.documents)
+        everything = await found.everything(vector.table)
+        exact = words.has_phrases or is_better_exact(reach, everything)
+        semantic = await found.nearest(vector, words, exact=exact, named=names.documents, read=index_read(everything))
     if mode is not SearchMode.SEMANTIC:
         query = keyword_query(words.lexemes, scope.total, reach)
         if query is not None and words.has_phrases:
