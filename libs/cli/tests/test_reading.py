@@ -222,7 +222,14 @@ class Terminal:
         environment = os.environ | shell.environment | {"COLUMNS": "40", "LINES": "20", "TERM": "xterm"}
         command = [sys.executable, "-m", "docutalk_cli", *arguments]
         self._process = subprocess.Popen(
-            command, stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True
+            command,
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            env=environment,
+            start_new_session=True,
+            # Tests that were started in the background by a shell ignore Ctrl-C, and so would what they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it only becomes the command
         )
         os.close(child)
         self.screen = ""
