@@ -84,6 +84,25 @@ class NotAllowed(GatewayError):
     code = "not_allowed"
 
 
+class UnknownTopic(GatewayError):
+    """An answer from all documents would look like one from the topic's."""
+
+    code = "unknown_topic"
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"This workspace has no topic {topic!r}. Leave `topic` out to ask all of its documents.")
+
+
+class TooManyMessages(GatewayError):
+    """Somebody asks more questions than the installation allows."""
+
+    code = "too_many_messages"
+
+    def __init__(self, per_minute: int, retry_after: float) -> None:
+        super().__init__(f"You may ask {per_minute} questions a minute. Ask again in {retry_after:.0f} s.")
+        self.retry_after = retry_after
+
+
 class FileTooLarge(GatewayError):
     """Nothing of the request was kept."""
 

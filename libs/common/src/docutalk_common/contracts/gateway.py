@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import UUID
 
+from docutalk_common.contracts.chat import Turn
+from docutalk_common.contracts.embed import SearchFilters
 from docutalk_common.contracts.envelope import DocumentEvent, Message, MessageKind
 
 
@@ -25,7 +27,10 @@ class DocumentUploaded(DocumentEvent):
 class MessagePosted(Message):
     """A person asked something. The session exists and belongs to `user_id`; `answer_id` names the token frames.
 
-    `system_prompt` is the workspace's own instruction for its answers, as it stood when the message was posted.
+    `system_prompt` is the workspace's own instruction for its answers, as it stood when the message was posted. The same
+    `message_id` with another `answer_id` asks for another answer to the same question. A client that keeps its conversation
+    itself sends what came before as `turns`, oldest first; None means what the session holds. `temperature` and `max_tokens`
+    are for this answer alone.
     """
 
     type = "gateway.message.posted.v1"
@@ -40,6 +45,10 @@ class MessagePosted(Message):
     document_ids: list[UUID] = []
     topic: str | None = None
     system_prompt: str | None = None
+    filters: SearchFilters = SearchFilters()
+    turns: list[Turn] | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
 
     @property
     def entity_id(self) -> UUID:

@@ -145,11 +145,13 @@ DURABLES: tuple[Durable, ...] = (
     Durable("embed-document-cancelled", "embed", EVENTS, ingest.DocumentCancelled),
     Durable("embed-document-renamed", "embed", EVENTS, ingest.DocumentRenamed),
     Durable("chat-document-deleted", "chat", EVENTS, ingest.DocumentDeleted),
+    Durable("chat-document-ready", "chat", EVENTS, ingest.DocumentReady),
     Durable("ingest-source-due", "ingest", SCHEDULES, ingest.SourceDue),
     Durable("ingest-source-collect", "ingest", WORK, ingest.CollectSource, concurrency=4),
     Durable("gateway-document-deleted", "gateway", EVENTS, ingest.DocumentDeleted),
     Durable("chat-dead-letter", "chat", DEAD_LETTERS, DeadLetter),
-    Durable("chat-message-posted", "chat", EVENTS, gateway.MessagePosted, concurrency=16),
+    # An answer mostly waits for the model. The server lets a thousand be unacknowledged, and answers may be given back.
+    Durable("chat-message-posted", "chat", EVENTS, gateway.MessagePosted, concurrency=512),
 )
 
 
@@ -195,7 +197,7 @@ REQUESTS: tuple[Request, ...] = (
     Request("rpc.ingest.v1.source.runs", ingest.ListRuns, ingest.RunList, ("gateway",)),
     Request("rpc.embed.v1.passage.search", embed.SearchPassages, embed.PassagesFound, ("gateway", "chat")),
     Request("rpc.embed.v1.passage.compare", embed.ComparePassages, embed.Comparison, ("gateway",), concurrency=2),
-    Request("rpc.embed.v1.text.embed", embed.EmbedTexts, embed.Embeddings, ("chat",)),
+    Request("rpc.embed.v1.text.embed", embed.EmbedTexts, embed.Embeddings, ("gateway", "chat")),
     Request("rpc.embed.v1.document.similar", embed.FindSimilar, embed.SimilarDocuments, ("gateway",)),
     Request("rpc.embed.v1.place.list", embed.ListPlaces, embed.Places, ("gateway",)),
     Request("rpc.embed.v1.settings.get", embed.GetSearchSettings, embed.SearchSettings, ("gateway",)),
@@ -208,9 +210,17 @@ REQUESTS: tuple[Request, ...] = (
     Request("rpc.embed.v1.change.step", embed.StepChange, embed.ModelChange, ("gateway",), idempotent=False),
     Request("rpc.chat.v1.session.open", chat.OpenSession, chat.SessionOpened, ("gateway",), idempotent=False),
     Request("rpc.chat.v1.session.list", chat.ListSessions, chat.SessionList, ("gateway",)),
+    Request("rpc.chat.v1.session.get", chat.GetSession, chat.Session, ("gateway",)),
+    Request("rpc.chat.v1.session.rename", chat.RenameSession, chat.Session, ("gateway",)),
     Request("rpc.chat.v1.session.delete", chat.DeleteSession, chat.SessionDeleted, ("gateway",), idempotent=False),
     Request("rpc.chat.v1.message.list", chat.ListMessages, chat.MessageList, ("gateway",)),
+    Request("rpc.chat.v1.question.get", chat.GetQuestion, chat.Question, ("gateway",)),
     Request("rpc.chat.v1.answer.get", chat.GetAnswer, chat.AnswerState, ("gateway",)),
+    Request("rpc.chat.v1.answer.stop", chat.StopAnswer, chat.AnswerState, ("gateway",)),
+    Request("rpc.chat.v1.answer.rate", chat.RateAnswer, chat.AnswerRated, ("gateway",)),
+    Request("rpc.chat.v1.settings.get", chat.GetChatSettings, chat.ChatSettings, ("gateway",)),
+    Request("rpc.chat.v1.settings.change", chat.ChangeChatSettings, chat.ChatSettings, ("gateway",)),
+    Request("rpc.chat.v1.model.list", chat.ListChatModels, chat.ChatModels, ("gateway",)),
 )
 
 

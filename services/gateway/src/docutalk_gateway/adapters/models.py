@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, DateTime, ForeignKey, Integer, LargeBinary, Text, UniqueConstraint, Uuid, func
+from sqlalchemy import BigInteger, Boolean, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint, Uuid, func
 from sqlalchemy.dialects.postgresql import CITEXT, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -100,7 +100,10 @@ class PostedMessage(Base):
     """Who asked what produced which answer: decides who may follow an answer, and makes a repeated POST find the first one."""
 
     __tablename__ = "posted_messages"
-    __table_args__ = (UniqueConstraint("user_id", "workspace_id", "idempotency_key"),)
+    __table_args__ = (
+        UniqueConstraint("user_id", "workspace_id", "idempotency_key"),
+        Index("posted_messages_of_user", "user_id", "created_at"),
+    )
 
     answer_id: Mapped[UUID] = mapped_column(primary_key=True)
     message_id: Mapped[UUID]
@@ -110,6 +113,21 @@ class PostedMessage(Base):
     idempotency_key: Mapped[str | None]
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW, index=True)
+
+
+class ApiKey(Base):
+    """What a program signs in with. Only the hash is kept; `hint` is the beginning of the key, to tell it from others."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    hint: Mapped[str]
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
 
 
 class IdempotencyKey(Base):

@@ -286,6 +286,20 @@ async def add_posted_message(session: AsyncSession, message: PostedMessage) -> b
     return _changed(added) == 1
 
 
+async def earliest_message_over(session: AsyncSession, user_id: UUID, most: int, *, seconds: float) -> datetime | None:
+    """None while this person posted at most `most` messages in the last `seconds`; else when the oldest of the newest `most` + 1
+    was posted. Whoever posts at the same moment waits, so that both are counted."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(user_id), 2))))
+    since = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return await session.scalar(
+        select(PostedMessage.created_at)
+        .where(PostedMessage.user_id == user_id, PostedMessage.created_at > since)
+        .order_by(PostedMessage.created_at.desc())
+        .offset(most)
+        .limit(1)
+    )
+
+
 async def posted_message(session: AsyncSession, workspace_id: UUID, user_id: UUID, answer_id: UUID) -> PostedMessage | None:
     """The message behind an answer, if this person asked it here."""
     return cast(

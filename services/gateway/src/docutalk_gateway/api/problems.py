@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from docutalk_gateway.api.edge import trace_id_of
+from docutalk_gateway.domain import TooManyMessages
 
 log = get_logger(__name__)
 
@@ -40,12 +42,21 @@ _STATUS: Mapping[str, int] = {
     "invalid": 422,
     "too_large": 422,
     "malformed_upload": 422,
+    "unknown_topic": 422,
+    "too_many_messages": 429,
     "idempotency_key_reused": 422,
     "unavailable": 503,
     "timeout": 503,
     "dependency_unavailable": 503,
     "search_unavailable": 503,
+    "pages_unavailable": 503,
     "model_unavailable": 503,
+    "model_rate_limited": 503,
+    "model_timeout": 504,
+    "model_interrupted": 502,
+    "model_rejected": 502,
+    "model_unauthorized": 502,
+    "model_context_exceeded": 502,
 }
 _TITLES: Mapping[str, str] = {
     "not_signed_in": "Sign in first",
@@ -70,7 +81,16 @@ _TITLES: Mapping[str, str] = {
     "timeout": "Service did not answer in time",
     "dependency_unavailable": "Service unavailable",
     "search_unavailable": "Search unavailable",
+    "pages_unavailable": "Documents unavailable",
+    "unknown_topic": "No such topic",
+    "too_many_messages": "Too many questions",
     "model_unavailable": "Language model unavailable",
+    "model_rate_limited": "Language model busy",
+    "model_timeout": "Language model did not answer in time",
+    "model_interrupted": "Language model broke off",
+    "model_rejected": "Language model refused the request",
+    "model_unauthorized": "Language model refused the key",
+    "model_context_exceeded": "Too long for the language model",
 }
 
 
@@ -135,6 +155,8 @@ def problem_of(request: Request, error: DocuTalkError) -> JSONResponse:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     elif status == 409 and code in {"idempotency_key_in_use", "document_being_accepted"}:
         headers["Retry-After"] = "1"
+    elif isinstance(error, TooManyMessages):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
     elif status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     elif status == 500:

@@ -3,36 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
-from docutalk_common.contracts.chat import OpenSession, SessionOpened
+from docutalk_common.contracts.chat import OpenSession, SessionOpened, Turn
+from docutalk_common.contracts.embed import SearchFilters
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.gateway import MessagePosted
-from docutalk_common.db import Cause, Database
+from docutalk_common.db import Cause, Database, Transaction
 from docutalk_common.messaging.requests import RequestClient
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import PostedMessage
-from docutalk_gateway.domain import KeyReused
+from docutalk_gateway.domain import KeyReused, TooManyMessages
+
+MINUTE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """What is asked, of which documents, and in which conversation.
+
+    Without `session_id` a conversation begins. `message_id` names a question of it that is to be answered again. With `turns`
+    the client keeps the conversation itself: no session shows it. `instructions` come behind the workspace's own.
+    """
+
+    text: str
+    session_id: UUID | None = None
+    message_id: UUID | None = None
+    selected_text: str | None = None
+    document_ids: Sequence[UUID] = ()
+    filters: SearchFilters = SearchFilters()
+    turns: Sequence[Turn] | None = None
+    instructions: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Poster:
+    """Who posts, and how many messages a minute they may, in all workspaces and by all gateways together."""
+
+    workspace_id: UUID
+    user_id: UUID
+    per_minute: int
 
 
 async def post_message(
     db: Database,
     requests: RequestClient,
     cause: Cause,
+    poster: Poster,
+    message: NewMessage,
     *,
-    workspace_id: UUID,
-    user_id: UUID,
-    text: str,
-    session_id: UUID | None,
-    selected_text: str | None,
-    document_ids: Sequence[UUID],
-    topic: str | None,
     idempotency_key: str | None,
     fingerprint: bytes,
 ) -> PostedMessage:
     """Emits `MessagePosted` and returns what names its answer. A repeated `idempotency_key` returns the first message, whose
-    answer can be followed again. Raises `NotFound` (no such session), `KeyReused`, `RequestFailed("unavailable")`."""
+    answer can be followed again. Raises `NotFound` (no such session), `KeyReused`, `TooManyMessages`,
+    `RequestFailed("unavailable")`."""
+    workspace_id, user_id = poster.workspace_id, poster.user_id
     if idempotency_key is not None:
         async with db.read() as session:
             first = await repository.posted_message_by_key(session, workspace_id, user_id, idempotency_key)
@@ -40,7 +71,12 @@ async def post_message(
             return _same(first, fingerprint)
     opened = await requests.ask(
         "rpc.chat.v1.session.open",
-        OpenSession(workspace_id=workspace_id, user_id=user_id, session_id=session_id),
+        OpenSession(
+            workspace_id=workspace_id,
+            user_id=user_id,
+            session_id=message.session_id,
+            transient=message.turns is not None,
+        ),
         SessionOpened,
         cause=cause,
     )
@@ -48,19 +84,21 @@ async def post_message(
         workspace = await repository.workspace_of(session, workspace_id, user_id)
     posted = PostedMessage(
         answer_id=uuid7(),
-        message_id=uuid7(),
+        message_id=message.message_id or uuid7(),
         session_id=opened.session_id,
         workspace_id=workspace_id,
         user_id=user_id,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
     )
+    instructions = [text for text in (workspace[0].system_prompt if workspace else None, message.instructions) if text]
     async with db.transaction(cause) as tx:
         if not await repository.add_posted_message(tx.session, posted):
             assert idempotency_key is not None
             first = await repository.posted_message_by_key(tx.session, workspace_id, user_id, idempotency_key)
             assert first is not None
             return _same(first, fingerprint)
+        await _limit(tx, poster)
         tx.emit(
             MessagePosted(
                 workspace_id=workspace_id,
@@ -68,14 +106,25 @@ async def post_message(
                 answer_id=posted.answer_id,
                 session_id=posted.session_id,
                 user_id=user_id,
-                text=text,
-                selected_text=selected_text,
-                document_ids=list(document_ids),
-                topic=topic,
-                system_prompt=workspace[0].system_prompt if workspace else None,
+                text=message.text,
+                selected_text=message.selected_text,
+                document_ids=list(message.document_ids),
+                system_prompt="\n\n".join(instructions) or None,
+                filters=message.filters,
+                turns=None if message.turns is None else list(message.turns),
+                temperature=message.temperature,
+                max_tokens=message.max_tokens,
             )
         )
     return posted
+
+
+async def _limit(tx: Transaction, poster: Poster) -> None:
+    """Raises `TooManyMessages`; the message, which counts too, is then not stored."""
+    now = datetime.now(UTC)
+    earliest = await repository.earliest_message_over(tx.session, poster.user_id, poster.per_minute, seconds=MINUTE_SECONDS)
+    if earliest is not None:
+        raise TooManyMessages(poster.per_minute, max(1.0, MINUTE_SECONDS - (now - earliest).total_seconds()))
 
 
 def _same(first: PostedMessage, fingerprint: bytes) -> PostedMessage:
