@@ -60,9 +60,12 @@ async def test_emitted_message_reaches_a_handler_that_emits_the_next(stack: Test
     assert await playground.is_settled(entry)
 
 
-async def test_concurrency_is_how_many_messages_run_and_no_more_are_fetched(stack: TestStack, playground: Playground) -> None:
+@pytest.mark.parametrize("concurrency", [3, 3 * broker_module.MOST_PULLERS])
+async def test_concurrency_is_how_many_messages_run_and_no_more_are_fetched(
+    stack: TestStack, playground: Playground, concurrency: int
+) -> None:
     """What waits must wait in the server, where another process can take it."""
-    entry = await playground.durable(ack_wait=2.0, concurrency=3)
+    entry = await playground.durable(ack_wait=2.0, concurrency=concurrency)
     release = asyncio.Event()
     running: list[int] = []
 
@@ -74,16 +77,16 @@ async def test_concurrency_is_how_many_messages_run_and_no_more_are_fetched(stac
     broker.consume(entry, hold)
     await broker.start()
     try:
-        for n in range(10):
+        for n in range(concurrency + 7):
             await playground.send(thrown(n))
-        await until(lambda: len(running) == 3, "three handlers run")
+        await until(lambda: len(running) == concurrency, "as many handlers run")
         info = await playground.js.consumer_info(entry.stream, entry.name)
-        assert (info.num_ack_pending, info.num_pending) == (3, 7)
+        assert (info.num_ack_pending, info.num_pending) == (concurrency, 7)
         release.set()
-        await until(lambda: len(running) == 10, "all are handled")
+        await until(lambda: len(running) == concurrency + 7, "all are handled")
     finally:
         await broker.stop()
-    assert sorted(running) == list(range(10))
+    assert sorted(running) == list(range(concurrency + 7))
 
 
 async def test_stop_lets_a_handler_finish_and_takes_no_more(stack: TestStack, playground: Playground) -> None:
@@ -228,7 +231,7 @@ def test_every_subscriber_of_a_service_goes_through_the_middleware(stack: TestSt
         broker.consume(entry.name, _nothing)
     for request in requests:
         broker.answer(request.subject, cast("Any", _nothing))
-    assert len(broker.pullers) == sum(entry.concurrency for entry in durables)
+    assert {puller.middleware.durable.name for puller in broker.pullers} == {entry.name for entry in durables}
     for puller in broker.pullers:
         assert isinstance(puller.middleware, ConsumerMiddleware)
     assert {responder.answerer.request.subject for responder in broker.responders} == {entry.subject for entry in requests}

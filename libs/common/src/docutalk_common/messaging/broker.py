@@ -33,18 +33,22 @@ log = telemetry.get_logger(__name__)
 WATCH_SECONDS = 30.0
 FETCH_SECONDS = 5.0
 RETRY_FETCH_SECONDS = 0.5
+# An idle puller asks the server every five seconds; hundreds of them would keep both busy with nothing.
+MOST_PULLERS = 16
 
 M = TypeVar("M", bound=Contract)
 Q = TypeVar("Q", bound=Contract)
 
 
 class Puller:
-    """Fetches one message at a time from a durable and hands it to the middleware."""
+    """Fetches one message at a time from a durable, only while one of the durable's `slots` is free, and hands it to the
+    middleware. Pullers of one durable share its slots: a message is never fetched before something can begin with it."""
 
-    def __init__(self, middleware: ConsumerMiddleware, on_fatal: Callable[[str], None]) -> None:
+    def __init__(self, middleware: ConsumerMiddleware, slots: asyncio.Semaphore, on_fatal: Callable[[str], None]) -> None:
         self.middleware = middleware
+        self._slots = slots
         self._on_fatal = on_fatal
-        self._handling = False
+        self._handling: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
@@ -54,13 +58,14 @@ class Puller:
         self._task.add_done_callback(self._ended)
 
     async def stop(self, grace: float) -> None:
-        """Fetches no more, lets the handler finish for `grace` seconds, then cancels it; returns when it has ended."""
+        """Fetches no more, lets handlers finish for `grace` seconds, then cancels them; returns when they have ended."""
         self._stopping = True
         if self._task is None:
             return
-        if self._handling:
-            await asyncio.wait({self._task}, timeout=grace)
         await cancel_all([self._task])
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=grace)
+        await cancel_all(self._handling)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A puller that dies would leave its durable unserved, with everything else looking well."""
@@ -71,32 +76,43 @@ class Puller:
         entry = self.middleware.durable
         subscription = await js.pull_subscribe_bind(durable=entry.name, stream=entry.stream, inbox_prefix=inbox)
         try:
-            await self._pull(subscription)
+            while not self._stopping:
+                await self._slots.acquire()
+                handled = False
+                try:
+                    handled = await self._pull(subscription)
+                finally:
+                    if not handled:
+                        self._slots.release()
         finally:
             # A fetch takes messages without telling the queue, and draining the connection would wait for the queue for ever.
             await subscription.unsubscribe()
 
-    async def _pull(self, subscription: JetStreamContext.PullSubscription) -> None:
+    async def _pull(self, subscription: JetStreamContext.PullSubscription) -> bool:
+        """Whether a message came and is being handled; its slot is given back at its end."""
         entry = self.middleware.durable
-        while not self._stopping:
-            try:
-                messages = await subscription.fetch(1, timeout=FETCH_SECONDS)
-            except NatsTimeout:
-                continue
-            except Exception as error:
-                # The connection is away, or the durable is gone, which the watch tells. Neither mends faster when pressed;
-                # and a puller that ended with an error would leave its durable unread, with nobody the wiser.
-                log.info("fetching failed", consumer=entry.name, reason=f"{type(error).__name__}: {error}")
-                await asyncio.sleep(RETRY_FETCH_SECONDS)
-                continue
-            for message in messages:
-                if self._stopping:
-                    # The cancellation came together with the message and was swallowed (see `cancel_all`).
-                    await message.nak()
-                    return
-                self._handling = True
-                await self.middleware(message)
-                self._handling = False
+        try:
+            [message] = await subscription.fetch(1, timeout=FETCH_SECONDS)
+        except NatsTimeout:
+            return False
+        except Exception as error:
+            # The connection is away, or the durable is gone, which the watch tells. Neither mends faster when pressed;
+            # and a puller that ended with an error would leave its durable unread, with nobody the wiser.
+            log.info("fetching failed", consumer=entry.name, reason=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(RETRY_FETCH_SECONDS)
+            return False
+        if self._stopping:
+            # The cancellation came together with the message and was swallowed (see `cancel_all`).
+            await message.nak()
+            return False
+        task = asyncio.create_task(self.middleware(message))
+        self._handling.add(task)
+        task.add_done_callback(self._done)
+        return True
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._handling.discard(task)
+        self._slots.release()
 
 
 class Responder:
@@ -184,8 +200,8 @@ class MessageBroker:
         concurrency: int | None = None,
         retry_delays: Sequence[float] = RETRY_DELAYS,
     ) -> None:
-        """Handles the messages of a durable. N at once are N pullers with one message each: nothing is prefetched beyond
-        what runs, so a slow handler's neighbours are not delivered twice."""
+        """Handles the messages of a durable, `concurrency` at once, each fetched alone: nothing is prefetched beyond what runs, so
+        a slow handler's neighbours are not delivered twice."""
         entry = durable(name) if isinstance(name, str) else name
         assert entry.service == self.service, f"{entry.name} belongs to {entry.service}"
         self._durables[entry.name] = entry
@@ -198,8 +214,9 @@ class MessageBroker:
             stopping=self._stopping,
             retry_delays=retry_delays,
         )
-
-        self.pullers += [Puller(middleware, self._on_fatal) for _ in range(concurrency or entry.concurrency)]
+        at_once = concurrency or entry.concurrency
+        slots = asyncio.Semaphore(at_once)
+        self.pullers += [Puller(middleware, slots, self._on_fatal) for _ in range(min(at_once, MOST_PULLERS))]
 
     def answer(self, subject: str, handler: Callable[[Q, Cause], Awaitable[Contract]]) -> None:
         """Answers a request. Processes of one service share the questions (queue group)."""
