@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from docutalk_chat.adapters.models import answers, citations, deleted_documents, messages, sessions
-from docutalk_chat.adapters.repository import begin_answer, complete_answer, create_session
+from docutalk_chat.adapters.models import answers, citations, documents, messages, sessions
+from docutalk_chat.adapters.repository import begin_answer, complete_answer
+from docutalk_chat.adapters.session_repository import create_session
 from docutalk_common.contracts.chat import Answer, Citation
 from docutalk_common.contracts.envelope import Message, uuid7
 from docutalk_common.contracts.gateway import MessagePosted
@@ -106,7 +107,7 @@ class TestDocumentDeleted(ConsumerConformance):
         assert isinstance(message, DocumentDeleted)
         queries = [
             select(citations.c.quote, citations.c.source_deleted_at).where(citations.c.document_id == message.document_id),
-            select(deleted_documents).where(deleted_documents.c.document_id == message.document_id),
+            select(documents).where(documents.c.document_id == message.document_id),
         ]
         async with db.read() as session:
             return [[tuple(row) for row in await session.execute(query)] for query in queries]

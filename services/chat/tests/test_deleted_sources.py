@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
-from docutalk_chat.adapters import repository
+from docutalk_chat.adapters import repository, session_repository, source_repository
 from docutalk_common.contracts.chat import Answer, Citation, ListMessages, MessageList
 from docutalk_common.contracts.envelope import Envelope, uuid7
 from docutalk_common.contracts.ingest import DocumentDeleted
@@ -85,7 +85,7 @@ async def test_deletion_waits_for_an_answer_that_is_just_being_stored(stack: Tes
 
 async def _begun(db: Database, person: Person, citations: list[Citation]) -> Answer:
     async with db.transaction(Cause.new()) as transaction:
-        session_id = await repository.create_session(transaction.session, person.workspace_id, person.user_id)
+        session_id = await session_repository.create_session(transaction.session, person.workspace_id, person.user_id)
         posted = person.message(session_id, "How many?")
         await repository.begin_answer(transaction.session, posted)
     return Answer(
@@ -101,7 +101,7 @@ async def _begun(db: Database, person: Person, citations: list[Citation]) -> Ans
 
 async def _delete(db: Database, document_id: UUID) -> int | None:
     async with db.transaction(Cause.new()) as transaction:
-        return await repository.mark_source_deleted(transaction.session, document_id, datetime.now(UTC))
+        return await source_repository.mark_source_deleted(transaction.session, document_id, datetime.now(UTC))
 
 
 async def test_quote_is_checked_on_the_page_of_the_version_in_which_it_was_found(

@@ -14,7 +14,7 @@ from docutalk_common.testing.conformance import Wire
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from docutalk_local.testing import TestStack
 
-from .world import SECONDS, Documents, Person, running_chat, text_of
+from .world import SECONDS, Documents, Person, answering, running_chat, text_of
 
 HARVEST = "The harvest of 2021 was 412 tonnes of apples. The rain came late.\nPears did not grow at all that year."
 STAFF = "Seventy people worked on the farm in 2021."
@@ -79,8 +79,7 @@ async def test_answer_without_any_support_says_so(
     documents.add(HARVEST)
     model.script(Reply.text("Paris is the capital of France [1]."), Reply.text(NOTHING_FOUND), Reply([]))
     async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
-        session_id = await person.open_session()
-        answers = [(await person.ask(session_id, "What is the capital?"))[1][-1].answer for _ in range(3)]
+        answers = [(await person.ask(await person.open_session(), "What is the capital?"))[1][-1].answer for _ in range(3)]
     assert [answer.response for answer in answers if answer] == [
         f"Paris is the capital of France.\n\n{NOT_SUPPORTED}",
         NOTHING_FOUND,
@@ -93,17 +92,17 @@ async def test_model_sees_the_last_ten_messages_oldest_first(
     stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
 ) -> None:
     documents.add(HARVEST)
-    model.default = lambda request: Reply.text(f"Answer {len(model.requests)}: 412 tonnes of apples [1].")
+    model.default = lambda _: Reply.text(f"Answer {len(answering(model))}: 412 tonnes of apples [1].")
     async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
         session_id = await person.open_session()
         other = await person.open_session()
         for number in range(1, 8):
             await person.ask(session_id, f"Question {number}?")
         await person.ask(other, "Question of another session?")
-    assert len(model.requests) == 8
+    assert len(answering(model)) == 8
 
     def sent(index: int) -> list[tuple[str, str]]:
-        system, *turns = model.requests[index].messages
+        system, *turns = answering(model)[index].messages
         assert system["role"] == "system"
         # The last message also carries the sources; what is asked stands at its end.
         return [(turn["role"], turn["content"].rpartition("Question:\n")[2]) for turn in turns]
@@ -128,7 +127,8 @@ async def test_instructions_planted_in_a_document_are_sent_as_data(
         await person.ask(session_id, "What now?")
         await person.ask(session_id, "What now?")
     fences = []
-    for request in model.requests:
+    assert not any("PWNED" in str(request.body) for request in model.requests if request not in answering(model))
+    for request in answering(model):
         assert not any("PWNED" in message["content"] for message in request.messages[:-1])
         question = request.messages[-1]
         assert question["role"] == "user"
@@ -149,7 +149,7 @@ async def test_selected_text_is_a_source_that_can_be_cited(
             await person.open_session(), "What does this mean?", selected_text="The rain came late. Pears did not\ngrow at all"
         )
     content = model.requests[0].messages[-1]["content"]
-    assert "The rain came late. Pears did not\ngrow at all" in content
+    assert "The person selected the text of source 1." in content
     assert 'number=1 document="report.pdf" page=3>\nThe rain came late.\nPears did not grow at all\n<' in content
     assert frames[-1].answer is not None
     (citation,) = frames[-1].answer.citations
@@ -158,33 +158,39 @@ async def test_selected_text_is_a_source_that_can_be_cited(
 
 
 @pytest.mark.parametrize(
-    ("reply", "code"),
+    ("reply", "code", "asked"),
     [
-        (Reply(status=401), "model_unauthorized"),
-        (Reply(status=429), "model_rate_limited"),
-        (Reply(status=500), "model_unavailable"),
-        (Reply(["The harvest ", "was ", "412"], delay=0.05, cut_after=2), "model_interrupted"),
-        (Reply(["The harvest ", "was ", "412"], end_after=2), "model_interrupted"),
+        (Reply(status=401), "model_unauthorized", 1),
+        # Where it may help, it is tried again; a person waits for that.
+        (Reply(status=429, retry_after="0"), "model_rate_limited", 3),
+        (Reply(status=429, retry_after="60"), "model_rate_limited", 1),
+        (Reply(status=500), "model_unavailable", 3),
+        # Not when somebody has read the beginning.
+        (Reply(["The harvest ", "was ", "412"], delay=0.05, cut_after=2), "model_interrupted", 1),
+        (Reply(["The harvest ", "was ", "412"], end_after=2), "model_interrupted", 1),
+        (Reply(["The harvest ", "was ", "412"], malformed_after=2), "model_interrupted", 1),
     ],
 )
 async def test_model_that_fails_ends_the_answer_at_once_with_a_reason(
-    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel, reply: Reply, code: str
+    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel, reply: Reply, code: str, asked: int
 ) -> None:
     documents.add(HARVEST)
-    model.script(reply)
+    model.default = reply
     async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
         session_id = await person.open_session()
         posted, frames = await person.ask(session_id, "How was the harvest?")
         state = await person.state(posted)
         events = await person.events(posted, count=2)
+        tries = len(model.requests)
         # The next question is answered as if nothing had been.
+        model.default = Reply()
         _, again = await person.ask(session_id, "And now?")
     assert (frames[-1].kind, frames[-1].code, state.code) == (FrameKind.ERROR, code, code)
     assert state.reason
     assert state.answer is None
     assert events[-1] == "chat.answer.failed.v1"
     assert again[-1].kind is FrameKind.DONE
-    assert len(model.requests) == 2
+    assert tries == asked
 
 
 async def test_first_words_are_sent_while_the_model_still_writes(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from docutalk_chat.adapters import repository
+from docutalk_chat.adapters import repository, session_repository
 from docutalk_common.contracts.chat import (
     Answer,
     AnswerState,
@@ -139,7 +139,9 @@ async def test_deletion_and_the_end_of_an_answer_at_the_same_time_do_not_block_e
 
         async def delete() -> bool:
             async with db.transaction(Cause.new()) as transaction:
-                return await repository.delete_session(transaction.session, person.workspace_id, person.user_id, session_id)
+                return await session_repository.delete_session(
+                    transaction.session, person.workspace_id, person.user_id, session_id
+                )
 
         async def complete() -> bool:
             async with db.transaction(Cause.new()) as transaction:

@@ -11,8 +11,19 @@ from uuid import UUID
 
 from docutalk_chat.app import chat
 from docutalk_chat.settings import Settings
-from docutalk_common.contracts.chat import AnswerState, Frame, FrameKind, GetAnswer, OpenSession, SessionOpened
-from docutalk_common.contracts.embed import Embeddings, EmbedTexts, Passage, PassagesFound, SearchPassages
+from docutalk_common.contracts.chat import (
+    AnswerState,
+    Frame,
+    FrameKind,
+    GetAnswer,
+    ListMessages,
+    MessageList,
+    OpenSession,
+    SessionMessage,
+    SessionOpened,
+    StopAnswer,
+)
+from docutalk_common.contracts.embed import Embeddings, EmbedTexts, Passage, PassagesFound, SearchMode, SearchPassages
 from docutalk_common.contracts.envelope import Contract, Envelope, uuid7
 from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.contracts.ingest import GetPages, Page, Pages
@@ -22,6 +33,7 @@ from docutalk_common.messaging.requests import Answerer, RequestClient
 from docutalk_common.messaging.streams import EVENTS, TOKENS
 from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire, envelope_for
+from docutalk_common.testing.llm_server import ReceivedRequest, ScriptedModel
 from docutalk_local.testing import TestStack
 from nats.aio.msg import Msg
 
@@ -31,9 +43,10 @@ SECONDS = 40.0
 
 
 def settings_of(stack: TestStack, **changed: Any) -> Settings:
-    """Chat's settings on the test's servers, without the keys that the surrounding environment may hold."""
+    """Chat's settings on the test's servers, without the keys and the models that the surroundings may have."""
     given = {name.removeprefix("DOCUTALK_").lower(): value for name, value in stack.service_environment("chat").items()}
-    return Settings(**{**given, "OPENAI_API_KEY": None, "ANTHROPIC_API_KEY": None, **changed})
+    provider = "auto" if changed else "none"
+    return Settings(**{**given, "OPENAI_API_KEY": None, "ANTHROPIC_API_KEY": None, "llm_provider": provider, **changed})
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +62,11 @@ class Documents:
 
     pages: dict[tuple[UUID, int], str] = field(default_factory=dict)
     passages: list[Passage] = field(default_factory=list)
+    hidden: list[Passage] = field(default_factory=list)
+    """Passages that only their own words find."""
     searches: list[SearchPassages] = field(default_factory=list)
+    probes: list[SearchPassages] = field(default_factory=list)
+    """Searches for words of a selected text."""
     versions: dict[UUID, int] = field(default_factory=dict)
     """The version of a document that is served, 1 when not given."""
     vectors: dict[str, list[float]] | None = None
@@ -67,6 +84,11 @@ class Documents:
         """Listens where embed and ingest do."""
 
         async def search(request: SearchPassages, _: Cause) -> Contract:
+            if request.mode is SearchMode.KEYWORD:
+                self.probes.append(request)
+                phrase = " ".join(request.query.strip('"').split())
+                found = [one for one in (*self.passages, *self.hidden) if phrase in " ".join(one.text.split())]
+                return PassagesFound(passages=found[: request.limit], took_ms=0.1)
             self.searches.append(request)
             return PassagesFound(passages=self.passages[: request.limit], took_ms=0.1)
 
@@ -176,6 +198,28 @@ class Person:
         found: AnswerState = await self.request("rpc.chat.v1.answer.get", GetAnswer, AnswerState, answer_id=posted.answer_id)
         return found
 
+    async def messages(self, session_id: UUID, **part: int) -> list[SessionMessage]:
+        """The history of a session, or a part of it."""
+        found = await self.request("rpc.chat.v1.message.list", ListMessages, MessageList, session_id=session_id, **part)
+        items: list[SessionMessage] = found.items
+        return items
+
+    async def stop(self, posted: MessagePosted) -> None:
+        """Wants no more of an answer."""
+        ids = {"session_id": posted.session_id, "answer_id": posted.answer_id}
+        await self.request("rpc.chat.v1.answer.stop", StopAnswer, AnswerState, **ids)
+
+    async def until_text(self, posted: MessagePosted) -> list[Frame]:
+        """The frames so far, once there is text among them."""
+        frames: list[Frame] = []
+
+        async def begun() -> bool:
+            frames[:] = await self.frames(posted)
+            return FrameKind.DELTA in [frame.kind for frame in frames]
+
+        await wait_until(begun, seconds=SECONDS, what="the first words come", every=0.01)
+        return frames
+
     async def events(self, posted: MessagePosted, *, count: int) -> list[str]:
         """The types of the events about an answer, once there are `count`."""
         types: list[str] = []
@@ -193,3 +237,8 @@ def text_of(frames: Sequence[Frame]) -> str:
     """The text of the deltas since the last start."""
     start = max(position for position, frame in enumerate(frames) if frame.kind is FrameKind.START)
     return "".join(frame.text or "" for frame in frames[start:])
+
+
+def answering(model: ScriptedModel) -> list[ReceivedRequest]:
+    """What a model was sent to answer: what it was asked to rewrite, it was asked for in one piece."""
+    return [request for request in model.requests if request.body.get("stream")]

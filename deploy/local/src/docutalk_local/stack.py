@@ -36,6 +36,7 @@ _ONLY_FOR: Mapping[str, ServiceName] = {
     "DOCUTALK_LLM_": "chat",
     "OPENAI_API_KEY": "chat",
     "ANTHROPIC_API_KEY": "chat",
+    "OLLAMA_HOST": "chat",
     "DOCUTALK_SEARCH_": "ingest",
     "DOCUTALK_EMBED_": "embed",
 }

@@ -129,8 +129,11 @@ def endpoint_settings(server: EmbeddingsServer) -> dict[str, str]:
 async def running_system(
     folder: Path, environment: Mapping[str, str] | None = None, *, durable: bool = True
 ) -> AsyncIterator[System]:
-    """Starts everything in `folder`, on free ports, as `docutalk up` does; stops it at the end."""
-    settings = {"USERS_OPEN_REGISTRATION": "true", **(environment or {})}
+    """Starts everything in `folder`, on free ports, as `docutalk up` does; stops it at the end. No language model answers unless
+    the environment given here names one, whatever runs on this machine."""
+    named = any(name.startswith(("DOCUTALK_LLM_", "OLLAMA_")) for name in environment or {})
+    model = {} if named else {"DOCUTALK_LLM_PROVIDER": "none"}
+    settings = {"USERS_OPEN_REGISTRATION": "true", **model, **(environment or {})}
     with Home.at(folder).locked() as home:
         stack = LocalStack(home, Options(port=free_port(), durable=durable, environment=settings))
         system: System | None = None

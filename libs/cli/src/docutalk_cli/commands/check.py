@@ -30,6 +30,8 @@ from rich.console import Console
 from rich.markup import escape
 
 _NEEDED_BYTES = 2 << 30
+_MODEL_PROVIDERS = ("auto", "openai", "anthropic", "ollama", "none")
+_SMALLEST_CONTEXT = 1024
 _SHORTEST_PASSWORD = 8
 _TOO_SMALL_PORT = 1024
 
@@ -166,12 +168,21 @@ def _administrator(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 def _model(environment: Mapping[str, str]) -> Iterator[Finding]:
     yield from _address("DOCUTALK_LLM_BASE_URL", environment)
+    provider = environment.get("DOCUTALK_LLM_PROVIDER") or "auto"
+    if provider not in _MODEL_PROVIDERS:
+        yield Finding("DOCUTALK_LLM_PROVIDER", False, f"{provider} is none of {', '.join(_MODEL_PROVIDERS)}")
+    if tokens := environment.get("DOCUTALK_LLM_CONTEXT_TOKENS"):
+        fine = tokens.isdecimal() and int(tokens) >= _SMALLEST_CONTEXT
+        yield Finding("DOCUTALK_LLM_CONTEXT_TOKENS", fine, tokens if fine else f"not a number of at least {_SMALLEST_CONTEXT}")
+    if provider == "none":
+        yield Finding("Language model", True, "none is wanted: answers are sentences taken from the documents")
+        return
     url = environment.get("DOCUTALK_LLM_BASE_URL")
     if url and not environment.get("DOCUTALK_LLM_MODEL"):
         yield Finding("DOCUTALK_LLM_MODEL", True, "not set: the first model that the address lists is used")
     keys = ("DOCUTALK_LLM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
     if not url and not any(environment.get(name) or environment.get(f"{name}_FILE") for name in keys):
-        yield Finding("Language model", True, "none is configured: answers are sentences taken from the documents")
+        yield Finding("Language model", True, "none is configured: an Ollama that runs here is used, else answers are sentences of the documents")
 
 
 def _embeddings(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from operator import mul
 
 from docutalk_common.contracts.chat import Citation
+from docutalk_common.llm import ModelOptions
 
-from docutalk_chat.domain.answers import NOTHING_FOUND, Material, QuoteChecker
+from docutalk_chat.domain.answers import NOTHING_FOUND, Material, QuoteChecker, Tally, Turn
 from docutalk_chat.domain.prompt import search_query
 from docutalk_chat.domain.selection import Candidate, candidates, select
 from docutalk_chat.domain.spans import SpanKind
@@ -20,7 +21,11 @@ class ExtractiveAnswerer:
     def __init__(self, vectors: Callable[[Sequence[str]], Awaitable[list[list[float]] | None]]) -> None:
         self._vectors = vectors
 
-    async def answer(self, material: Material, quotes: QuoteChecker) -> AsyncGenerator[str | Citation]:
+    async def stand_alone(self, turns: Sequence[Turn], options: ModelOptions, tally: Tally) -> str | None:
+        """Not known: without a model there is nobody who understands a conversation."""
+        return None
+
+    async def answer(self, material: Material, quotes: QuoteChecker, tally: Tally) -> AsyncGenerator[str | Citation]:
         """One to four quotes with their markers. Only white space differs from the page: line ends become spaces."""
         earlier = [turn.text for turn in material.turns[:-1] if turn.role == "user"]
         question = search_query(material.question, earlier, material.selected_text)

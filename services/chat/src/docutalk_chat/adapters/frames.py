@@ -1,4 +1,4 @@
-"""Publishes an answer's token frames, in order and without gaps, at most 30 a second.
+"""Publishes an answer's token frames, in order and without gaps, at most 30 a second, and fewer when many answers are made.
 
 Text that comes faster is joined. Each frame is acknowledged by the stream before the next is sent, so that a frame that
 was not stored is sent again under the same id, and an index never runs ahead of what is stored.
@@ -27,8 +27,23 @@ log = get_logger(__name__)
 FRAMES_PER_SECOND = 30
 _DELTA_SECONDS = 1 / 25
 """Between two deltas, which leaves room within 30 for the other frames."""
+FRAMES_TOGETHER = 800
+"""Frames a second of all answers of a process. A frame takes about a millisecond of it and of the gateway together, and nobody
+reads faster for getting the same text in smaller pieces."""
 _PUBLISH_SECONDS = 2.0
 _TRIES = 3
+
+
+class Pace:
+    """How often each answer of this process may send text."""
+
+    def __init__(self) -> None:
+        self.writers = 0
+
+    @property
+    def seconds(self) -> float:
+        """Between two pieces of text of one answer."""
+        return max(_DELTA_SECONDS, self.writers / FRAMES_TOGETHER)
 
 
 class FrameWriter:
@@ -46,8 +61,10 @@ class FrameWriter:
         answer_id: UUID,
         session_id: UUID,
         attempt: int,
+        pace: Pace | None = None,
     ) -> None:
         self._js = js
+        self._pace_of_all = pace or Pace()
         self._subject = f"tok.{workspace_id}.{answer_id}"
         self._answer_id = answer_id
         self._session_id = session_id
@@ -64,10 +81,12 @@ class FrameWriter:
 
     async def __aenter__(self) -> FrameWriter:
         self._task = asyncio.create_task(self._run())
+        self._pace_of_all.writers += 1
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._closed = True
+        self._pace_of_all.writers -= 1
         self._filled.set()
         if kind is not None and issubclass(kind, asyncio.CancelledError):
             self._task.cancel()
@@ -135,7 +154,7 @@ class FrameWriter:
         now = time.monotonic()
         self._sent.append(now)
         if kind is FrameKind.DELTA:
-            self._next_delta = now + _DELTA_SECONDS
+            self._next_delta = now + self._pace_of_all.seconds
 
     async def _send(self, frame: Frame) -> None:
         final = frame.kind in {FrameKind.DONE, FrameKind.ERROR}

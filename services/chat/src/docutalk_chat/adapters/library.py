@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-from docutalk_common.contracts.embed import Embeddings, EmbedTexts, Passage, PassagesFound, SearchFilters, SearchPassages
+from docutalk_common.contracts.embed import (
+    Embeddings,
+    EmbedTexts,
+    Passage,
+    PassagesFound,
+    SearchFilters,
+    SearchMode,
+    SearchPassages,
+)
 from docutalk_common.contracts.ingest import GetPages, Page, PageRef, Pages
 from docutalk_common.db import Cause
 from docutalk_common.errors import DependencyUnavailable, RequestFailed
@@ -13,6 +22,7 @@ from docutalk_common.messaging.requests import RequestClient
 from docutalk_common.telemetry import get_logger
 
 from docutalk_chat.domain.answers import PASSAGES, AnswerNotPossible
+from docutalk_chat.domain.place import phrases
 
 log = get_logger(__name__)
 
@@ -20,6 +30,8 @@ SEARCH_SECONDS = 1.5
 """In all, with the second try: who asks learns within two seconds that search is away."""
 MODEL_SECONDS = 1.0
 """An embedding model may be at an endpoint that hangs: rather than none at all, passages that the words find are enough then."""
+PROBE_PASSAGES = 4
+"""The same sentence may stand in several documents."""
 PAGES_SECONDS = 1.5
 VECTORS_SECONDS = 1.0
 
@@ -30,16 +42,18 @@ class Library:
     def __init__(self, requests: RequestClient) -> None:
         self._requests = requests
 
-    async def search(self, workspace_id: UUID, query: str, document_ids: Sequence[UUID], cause: Cause) -> list[Passage]:
+    async def search(
+        self, workspace_id: UUID, query: str, filters: SearchFilters, cause: Cause, *, limit: int = PASSAGES
+    ) -> list[Passage]:
         """Passages, best first. Raises `AnswerNotPossible("search_unavailable")`."""
         question = SearchPassages(
             workspace_id=workspace_id,
             query=query,
-            limit=PASSAGES,
+            limit=limit,
             # What says the same takes one place of the ten. Answers cite as many pages with the evidence either way.
             merge=True,
             model_seconds=MODEL_SECONDS,
-            filters=SearchFilters(document_ids=list(document_ids)),
+            filters=filters,
         )
         try:
             found = await self._requests.ask(
@@ -53,6 +67,33 @@ class Library:
                 "Try again in a moment.",
             ) from error
         return found.passages
+
+    async def with_words_of(self, workspace_id: UUID, selected: str, filters: SearchFilters, cause: Cause) -> list[Passage]:
+        """Passages that hold a piece of a selected text word for word: where it may come from. None when search is away, as the
+        answer then has nothing to stand on anyway."""
+        questions = [
+            SearchPassages(
+                workspace_id=workspace_id,
+                query=f'"{phrase}"',
+                limit=PROBE_PASSAGES,
+                mode=SearchMode.KEYWORD,
+                filters=filters,
+                merge=False,
+            )
+            for phrase in phrases(selected)
+        ]
+        asked = [
+            self._requests.ask("rpc.embed.v1.passage.search", one, PassagesFound, cause=cause, timeout=SEARCH_SECONDS)
+            for one in questions
+        ]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        found: dict[UUID, Passage] = {}
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                log.info("a selected text was not looked for", reason=str(answer))
+                continue
+            found.update({passage.chunk_id: passage for passage in answer.passages})
+        return list(found.values())
 
     async def pages(self, workspace_id: UUID, refs: Sequence[PageRef], cause: Cause) -> list[Page]:
         """Page texts, or the parts of them that were asked for. Raises `AnswerNotPossible("pages_unavailable")`."""

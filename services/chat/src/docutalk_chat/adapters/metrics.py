@@ -17,3 +17,5 @@ MARKERS_REMOVED = Counter(
     ["reason"],
 )
 FRAMES_LOST = Counter("docutalk_chat_frames_lost_total", "Token frames that could not be published")
+TOKENS_USED = Counter("docutalk_chat_model_tokens_total", "Tokens that language models counted", ["direction"])
+COST = Counter("docutalk_chat_model_cost_usd_total", "What language models cost, as far as their prices are known, in US dollars")

@@ -7,17 +7,23 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
     Integer,
     MetaData,
+    Numeric,
+    SmallInteger,
     Table,
     Text,
     Uuid,
     func,
+    text,
 )
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
 metadata = MetaData()
 
@@ -27,10 +33,13 @@ sessions = Table(
     Column("session_id", Uuid, primary_key=True),
     Column("workspace_id", Uuid, nullable=False),
     Column("user_id", Uuid, nullable=False),
+    # Empty until somebody writes; for ever in a conversation that its client keeps itself. Such a session is not listed.
     Column("title", Text, nullable=False, server_default=""),
+    Column("transient", Boolean, nullable=False, server_default=text("false")),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Index("sessions_of_user", "workspace_id", "user_id", "updated_at"),
+    Index("sessions_to_forget", "created_at", postgresql_where=text("title = ''")),
 )
 
 messages = Table(
@@ -44,8 +53,16 @@ messages = Table(
     Column("role", Text, CheckConstraint("role IN ('user', 'assistant')", name="messages_role"), nullable=False),
     Column("text", Text, nullable=False),
     Column("selected_text", Text),
+    # Of an answer: its question. Several answers may reply to one.
+    Column("reply_to", ForeignKey("messages.message_id", ondelete="CASCADE")),
+    # Of a question: the filters it was asked with, so that it can be answered again.
+    Column("scope", JSONB(none_as_null=True)),
+    # Found as written, and in English by stem, too.
+    Column("words", TSVECTOR, Computed("to_tsvector('simple', text) || to_tsvector('english', text)", persisted=True)),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Index("messages_of_session", "session_id", "position"),
+    Index("messages_reply_to", "reply_to"),
+    Index("messages_words", "words", postgresql_using="gin"),
 )
 
 answers = Table(
@@ -66,6 +83,14 @@ answers = Table(
     Column("reason", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("finished_at", DateTime(timezone=True)),
+    Column("model", Text),
+    Column("input_tokens", Integer),
+    Column("output_tokens", Integer),
+    Column("cost_usd", Numeric),
+    Column("markers_removed", Integer, nullable=False, server_default="0"),
+    Column("stopped", Boolean, nullable=False, server_default=text("false")),
+    Column("rating", SmallInteger, CheckConstraint("rating IN (1, -1)", name="answers_rating")),
+    Column("comment", Text),
     Index("answers_of_message", "message_id"),
     Index("answers_of_session", "session_id"),
 )
@@ -84,13 +109,37 @@ citations = Table(
     Column("end_offset", Integer, nullable=False),
     Column("quote", Text, nullable=False),
     Column("source_deleted_at", DateTime(timezone=True)),
+    Column("source_changed_at", DateTime(timezone=True)),
     Index("citations_of_document", "document_id"),
 )
 
-# Documents that are gone: an answer that was being made while one was deleted cites it afterwards.
-deleted_documents = Table(
-    "deleted_documents",
+# Documents that changed or went: an answer that was being made meanwhile cites what it found before.
+documents = Table(
+    "documents",
     metadata,
     Column("document_id", Uuid, primary_key=True),
-    Column("deleted_at", DateTime(timezone=True), nullable=False),
+    # The latest version that is known to be ready, when it is not the first.
+    Column("version", Integer),
+    Column("ready_at", DateTime(timezone=True)),
+    Column("deleted_at", DateTime(timezone=True)),
+)
+
+# Answers that somebody does not want to go on, also such as nobody has begun yet.
+stops = Table(
+    "stops",
+    metadata,
+    Column("answer_id", Uuid, primary_key=True),
+    Column("session_id", ForeignKey("sessions.session_id", ondelete="CASCADE"), nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Index("stops_session_id", "session_id"),
+)
+
+# How a workspace's questions are answered; NULL as the installation does it.
+settings = Table(
+    "settings",
+    metadata,
+    Column("workspace_id", Uuid, primary_key=True),
+    Column("model", Text),
+    Column("temperature", Double),
+    Column("passages", Integer),
 )

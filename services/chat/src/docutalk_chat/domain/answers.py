@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from docutalk_common.contracts.chat import Citation
+from docutalk_common.contracts.chat import Citation, Usage
 from docutalk_common.contracts.embed import Passage
 from docutalk_common.errors import DocuTalkError
+from docutalk_common.llm import ModelOptions, ModelUsage
 
 CONTEXT_MESSAGES = 10
 """How many messages of a session a model sees, oldest first. The question just posted is the last of them."""
 PASSAGES = 10
-"""How many passages an answer is made from."""
+"""How many passages an answer is made from, unless a workspace says otherwise."""
+MOST_PASSAGES = 50
+EXTRACTIVE = "extractive"
+"""The name of the answerer that needs no model, where models are named."""
 TITLE_CHARACTERS = 80
+LONGEST_TITLE = 200
 LONGEST_ANSWER = 16_000
 """Characters. A model that goes on and on is stopped here."""
 
@@ -63,8 +68,34 @@ class Material:
     turns: Sequence[Turn]
     sources: Sequence[Source]
     selected_text: str | None = None
+    selected_source: int | None = None
+    """The number of the source that is the selected text, when it was found in a document."""
     system_prompt: str | None = None
-    """The workspace's own instruction; for language models only."""
+    """The workspace's own instruction; for language models only, as are the options."""
+    options: ModelOptions = field(default_factory=ModelOptions)
+
+
+@dataclass
+class Tally:
+    """What is counted while an answer is made, also of one that is stopped in the middle."""
+
+    model: str = EXTRACTIVE
+    usage: Usage | None = None
+    markers_removed: int = 0
+
+    def add(self, usage: ModelUsage | None) -> None:
+        """Adds one call of a model. The sum of known and unknown costs is unknown."""
+        if usage is None:
+            return
+        if self.usage is None:
+            self.usage = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=usage.cost_usd)
+            return
+        known = self.usage.cost_usd is not None and usage.cost_usd is not None
+        self.usage = Usage(
+            input_tokens=self.usage.input_tokens + usage.input_tokens,
+            output_tokens=self.usage.output_tokens + usage.output_tokens,
+            cost_usd=(self.usage.cost_usd or 0) + (usage.cost_usd or 0) if known else None,
+        )
 
 
 class QuoteChecker(Protocol):
@@ -78,8 +109,12 @@ class QuoteChecker(Protocol):
 class Answerer(Protocol):
     """Makes answers. Implemented by the extractive answerer and by language models."""
 
-    def answer(self, material: Material, quotes: QuoteChecker) -> AsyncGenerator[str | Citation]:
-        """The answer in pieces: its text in order, and each citation right behind its marker `[n]`.
+    async def stand_alone(self, turns: Sequence[Turn], options: ModelOptions, tally: Tally) -> str | None:
+        """The last turn as somebody can understand it who does not know the others; None when that is not known."""
+        ...
+
+    def answer(self, material: Material, quotes: QuoteChecker, tally: Tally) -> AsyncGenerator[str | Citation]:
+        """The answer in pieces: its text in order, and each citation right behind its marker `[n]`, with no waiting between.
 
         Joined, the pieces of text are the whole answer. No citation means that nothing supports it, and the text says so.
         Raises `AnswerNotPossible`.

@@ -5,82 +5,93 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from docutalk_common.contracts.chat import Answer, AnswerCompleted, AnswerFailed, AnswerStarted, AnswerState, Citation
-from docutalk_common.contracts.embed import Passage
 from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import DependencyUnavailable
+from docutalk_common.llm import ModelOptions
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.telemetry import get_logger
 from nats.js import JetStreamContext
 
 from docutalk_chat.adapters import repository
-from docutalk_chat.adapters.frames import FrameWriter
+from docutalk_chat.adapters.answerers import Answerers
+from docutalk_chat.adapters.frames import FrameWriter, Pace
 from docutalk_chat.adapters.library import Library
 from docutalk_chat.adapters.metrics import ANSWER_SECONDS, ANSWERS
 from docutalk_chat.adapters.quotes import AROUND_SELECTION, PageQuotes
 from docutalk_chat.adapters.repository import Begun
-from docutalk_chat.domain.answers import Answerer, AnswerNotPossible, Material, Source
-from docutalk_chat.domain.prompt import search_query, speaks_for_itself
+from docutalk_chat.adapters.stop_watch import StopWatch
+from docutalk_chat.domain.answers import EXTRACTIVE, PASSAGES, Answerer, AnswerNotPossible, Material, Source, Tally
+from docutalk_chat.use_cases.find_passages import Finder, finding
 
 log = get_logger(__name__)
 
-Search = Callable[[Sequence[str]], Awaitable[list[Passage] | AnswerNotPossible]]
-"""Takes the person's earlier messages."""
+
+@dataclass
+class Draft:
+    """An answer as far as it is made: what is left when somebody stops it."""
+
+    texts: list[str] = field(default_factory=list)
+    citations: list[Citation] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    stopped: bool = False
+
+    def of(self, posted: MessagePosted) -> Answer:
+        """The answer that this is."""
+        return Answer(
+            answer_id=posted.answer_id,
+            session_id=posted.session_id,
+            message_id=posted.message_id,
+            response="".join(self.texts),
+            supported=bool(self.citations),
+            citations=self.citations,
+            created_at=datetime.now(UTC),
+            model=self.tally.model,
+            usage=self.tally.usage,
+            markers_removed=self.tally.markers_removed,
+            stopped=self.stopped,
+        )
 
 
 class AnswerMessage:
     """Every outcome is final: a person waits, so what cannot be answered now fails now, with a reason."""
 
-    def __init__(self, db: Database, library: Library, answerer: Answerer, js: Callable[[], JetStreamContext]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        library: Library,
+        answerers: Answerers,
+        stops: StopWatch,
+        js: Callable[[], JetStreamContext],
+    ) -> None:
         self._db = db
         self._library = library
-        self._answerer = answerer
+        self._answerers = answerers
+        self._stops = stops
         self._js = js
+        self._pace = Pace()
 
     async def __call__(self, posted: MessagePosted, delivery: Delivery) -> None:
         """Stores and publishes the answer. When it is stored already (a crash came before the ack), only its frames are
         published again, behind those of the first time."""
         started = time.monotonic()
-        async with self._searching(posted, delivery.cause) as search:
-            await self._answer(posted, delivery, search)
+        async with finding(self._library, posted, delivery.cause) as finder:
+            await self._answer(posted, delivery, finder)
         ANSWER_SECONDS.observe(time.monotonic() - started)
 
-    @contextlib.asynccontextmanager
-    async def _searching(self, posted: MessagePosted, cause: Cause) -> AsyncIterator[Search]:
-        """What searches when asked. A question that speaks for itself is searched at once, while it is being stored."""
-
-        async def search(earlier: Sequence[str] = ()) -> list[Passage] | AnswerNotPossible:
-            query = search_query(posted.text, earlier, posted.selected_text)
-            try:
-                return await self._library.search(posted.workspace_id, query, posted.document_ids, cause)
-            except AnswerNotPossible as error:
-                # Returned, not raised: nobody may come to fetch it.
-                return error
-
-        if not speaks_for_itself(posted.text):
-            yield search
-            return
-        early = asyncio.create_task(search())
-
-        async def found(_: Sequence[str]) -> list[Passage] | AnswerNotPossible:
-            return await early
-
-        try:
-            yield found
-        finally:
-            early.cancel()
-
-    async def _answer(self, posted: MessagePosted, delivery: Delivery, search: Search) -> None:
+    async def _answer(self, posted: MessagePosted, delivery: Delivery, finder: Finder) -> None:
         frames = FrameWriter(
             self._js,
             workspace_id=posted.workspace_id,
             answer_id=posted.answer_id,
             session_id=posted.session_id,
             attempt=delivery.attempt,
+            pace=self._pace,
         )
         begun = await self._begin(posted, delivery.cause)
         async with frames:
@@ -96,7 +107,7 @@ class AnswerMessage:
                 _repeat(begun.state, frames)
                 return
             try:
-                answer = await self._make(posted, begun, search, frames, delivery.cause)
+                answer = await self._make(posted, begun, finder, frames)
             except AnswerNotPossible as error:
                 await self._fail(posted, delivery, error, frames)
                 return
@@ -116,47 +127,70 @@ class AnswerMessage:
                 )
         return begun
 
-    async def _make(self, posted: MessagePosted, begun: Begun, search: Search, frames: FrameWriter, cause: Cause) -> Answer:
-        passages = await search([turn.text for turn in begun.turns[:-1] if turn.role == "user"])
-        if isinstance(passages, AnswerNotPossible):
-            raise passages
-        texts: list[str] = []
-        citations: list[Citation] = []
-        around = AROUND_SELECTION if posted.selected_text else 0
+    async def _make(self, posted: MessagePosted, begun: Begun, finder: Finder, frames: FrameWriter) -> Answer:
+        """The answer, or as much of it as there is when somebody stops it."""
+        draft = Draft()
+        with self._stops.watching(posted.answer_id) as stop:
+            if begun.is_stopped:
+                stop.set()
+            stopping = asyncio.create_task(stop.wait())
+            writing = asyncio.create_task(self._write(draft, posted, begun, finder, frames))
+            try:
+                await asyncio.wait({writing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if writing.done():
+                    writing.result()
+                else:
+                    draft.stopped = True
+            finally:
+                writing.cancel()
+                stopping.cancel()
+                await asyncio.gather(writing, stopping, return_exceptions=True)
+        return draft.of(posted)
+
+    async def _write(self, draft: Draft, posted: MessagePosted, begun: Begun, finder: Finder, frames: FrameWriter) -> None:
+        settings = begun.settings
+        answerer = self._answerers.choose(settings)
+        options = ModelOptions(
+            model=settings.model if settings.model != EXTRACTIVE else None,
+            temperature=posted.temperature if posted.temperature is not None else settings.temperature,
+            max_tokens=posted.max_tokens,
+        )
         try:
-            async with PageQuotes(self._library, posted.workspace_id, passages, cause, around=around) as quotes:
+            standing = None
+            if len(begun.turns) > 1:
+                standing = await answerer.stand_alone(begun.turns, options, draft.tally)
+            earlier = [turn.text for turn in begun.turns[:-1] if turn.role == "user"]
+            found = await finder.find(standing, earlier, limit=settings.passages or PASSAGES)
+            around = AROUND_SELECTION if posted.selected_text else 0
+            async with PageQuotes(self._library, posted.workspace_id, found.all, finder.cause, around=around) as quotes:
                 selected = await quotes.find(posted.selected_text) if posted.selected_text else None
-                sources = [selected, *passages] if selected is not None else passages
+                sources = [selected, *found.passages] if selected is not None else found.passages
                 material = Material(
                     question=posted.text,
                     turns=begun.turns,
                     sources=[Source(number, passage) for number, passage in enumerate(sources, start=1)],
                     selected_text=posted.selected_text,
+                    selected_source=1 if selected is not None else None,
                     system_prompt=posted.system_prompt,
+                    options=options,
                 )
-                async with contextlib.aclosing(self._answerer.answer(material, quotes)) as pieces:
-                    async for piece in pieces:
-                        if isinstance(piece, Citation):
-                            citations.append(piece)
-                            frames.citation(piece)
-                            continue
-                        texts.append(piece)
-                        frames.delta(piece)
+                await self._take(answerer, material, quotes, draft, frames)
         except (AnswerNotPossible, DependencyUnavailable):
             raise
         except Exception as error:
             # Trying again for minutes would leave the person waiting; asking again is up to them.
             log.exception("an answer failed", answer_id=str(posted.answer_id))
             raise AnswerNotPossible("internal", "The answer failed inside the chat service; its log says why.") from error
-        return Answer(
-            answer_id=posted.answer_id,
-            session_id=posted.session_id,
-            message_id=posted.message_id,
-            response="".join(texts),
-            supported=bool(citations),
-            citations=citations,
-            created_at=datetime.now(UTC),
-        )
+
+    async def _take(self, answerer: Answerer, material: Material, quotes: PageQuotes, draft: Draft, frames: FrameWriter) -> None:
+        async with contextlib.aclosing(answerer.answer(material, quotes, draft.tally)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Citation):
+                    draft.citations.append(piece)
+                    frames.citation(piece)
+                else:
+                    draft.texts.append(piece)
+                    frames.delta(piece)
 
     async def _complete(self, posted: MessagePosted, delivery: Delivery, answer: Answer, frames: FrameWriter) -> None:
         async with delivery.transaction() as transaction:
@@ -173,7 +207,7 @@ class AnswerMessage:
                     )
                 )
         if stored is not None:
-            ANSWERS.labels("supported" if answer.supported else "unsupported").inc()
+            ANSWERS.labels("stopped" if answer.stopped else "supported" if answer.supported else "unsupported").inc()
             frames.done(stored)
         else:
             frames.error("session_not_found", "The conversation was deleted.")

@@ -6,13 +6,13 @@ from docutalk_common.contracts.chat import DocumentUncited
 from docutalk_common.contracts.ingest import DocumentDeleted
 from docutalk_common.messaging.consumer import Delivery
 
-from docutalk_chat.adapters import repository
+from docutalk_chat.adapters import source_repository
 
 
 async def mark_source_deleted(event: DocumentDeleted, delivery: Delivery) -> None:
     """Emits the receipt once, also when nothing was cited."""
     async with delivery.transaction() as transaction:
-        marked = await repository.mark_source_deleted(transaction.session, event.document_id, delivery.envelope.time)
+        marked = await source_repository.mark_source_deleted(transaction.session, event.document_id, delivery.envelope.time)
         if marked is not None:
             transaction.emit(
                 DocumentUncited(

@@ -1,0 +1,97 @@
+"""Finds what a question may be answered from, and where its selected text may stand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from docutalk_common.contracts.embed import Passage
+from docutalk_common.contracts.gateway import MessagePosted
+from docutalk_common.db import Cause
+
+from docutalk_chat.adapters.library import Library
+from docutalk_chat.domain.answers import PASSAGES, AnswerNotPossible
+from docutalk_chat.domain.prompt import search_query, speaks_for_itself, without_conditions
+from docutalk_chat.domain.scope import scope_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """`passages` answer, best first; `selection` are those that hold words of the selected text."""
+
+    passages: list[Passage]
+    selection: list[Passage]
+
+    @property
+    def all(self) -> list[Passage]:
+        """Those whose pages may be quoted."""
+        return [*self.passages, *self.selection]
+
+
+class Finder:
+    """Searches for one message. A question that speaks for itself is searched while it is being stored."""
+
+    def __init__(self, library: Library, posted: MessagePosted, cause: Cause) -> None:
+        self._library = library
+        self._posted = posted
+        self.cause = cause
+        self._scope = scope_of(posted)
+        self._early: tuple[str, asyncio.Task[list[Passage] | AnswerNotPossible]] | None = None
+        if speaks_for_itself(posted.text):
+            query = search_query(posted.text, (), posted.selected_text)
+            self._early = (query, asyncio.create_task(self._search(query, PASSAGES)))
+
+    async def find(self, standing: str | None, earlier: Sequence[str], *, limit: int) -> Found:
+        """`standing` is the question as it stands alone, None when nobody wrote it; then the person's `earlier` messages help.
+
+        Raises `AnswerNotPossible`.
+        """
+        if standing is not None:
+            query = without_conditions(search_query(standing, (), self._posted.selected_text))
+        else:
+            query = search_query(self._posted.text, earlier, self._posted.selected_text)
+        selected = self._posted.selected_text
+        selection = (
+            asyncio.create_task(self._library.with_words_of(self._posted.workspace_id, selected, self._scope, self.cause))
+            if selected
+            else None
+        )
+        try:
+            passages = await self._passages(query, limit)
+            if isinstance(passages, AnswerNotPossible):
+                raise passages
+            return Found(passages, await selection if selection is not None else [])
+        finally:
+            if selection is not None:
+                selection.cancel()
+
+    async def close(self) -> None:
+        """Ends a search that nobody waits for."""
+        if self._early is not None:
+            self._early[1].cancel()
+            await asyncio.gather(self._early[1], return_exceptions=True)
+
+    async def _passages(self, query: str, limit: int) -> list[Passage] | AnswerNotPossible:
+        if self._early is not None and self._early[0] == query and limit <= PASSAGES:
+            passages = await self._early[1]
+            return passages if isinstance(passages, AnswerNotPossible) else passages[:limit]
+        return await self._search(query, limit)
+
+    async def _search(self, query: str, limit: int) -> list[Passage] | AnswerNotPossible:
+        try:
+            return await self._library.search(self._posted.workspace_id, query, self._scope, self.cause, limit=limit)
+        except AnswerNotPossible as error:
+            # Returned, not raised: nobody may come to fetch it.
+            return error
+
+
+@contextlib.asynccontextmanager
+async def finding(library: Library, posted: MessagePosted, cause: Cause) -> AsyncIterator[Finder]:
+    """A finder that is closed at the end."""
+    finder = Finder(library, posted, cause)
+    try:
+        yield finder
+    finally:
+        await finder.close()

@@ -1,0 +1,137 @@
+"""Citations of documents that get a new version, before and after the answer is stored."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from docutalk_chat.adapters.models import citations, documents
+from docutalk_chat.adapters.repository import begin_answer, complete_answer
+from docutalk_chat.adapters.session_repository import create_session
+from docutalk_common.contracts.chat import Answer, Citation
+from docutalk_common.contracts.envelope import Envelope, Message, uuid7
+from docutalk_common.contracts.gateway import MessagePosted
+from docutalk_common.contracts.ingest import DocumentReady
+from docutalk_common.db import Cause, Database
+from docutalk_common.messaging.streams import durable
+from docutalk_common.process import wait_until
+from docutalk_common.testing.conformance import VersionedConsumerConformance, Wire, envelope_for
+from docutalk_local.testing import TestStack
+from sqlalchemy import select
+
+from .world import SECONDS, Documents, Person, running_chat
+
+APPLES = "The harvest of 2021 was 412 tonnes of apples."
+
+
+def ready(workspace_id: UUID, document_id: UUID, version: int) -> DocumentReady:
+    """A version of a document can be found."""
+    return DocumentReady(workspace_id=workspace_id, document_id=document_id, version=version, page_count=1, chunk_count=1)
+
+
+async def became_ready(wire: Wire, person: Person, document_id: UUID, version: int) -> Envelope:
+    """Sends that and waits until chat has taken it."""
+    envelope = envelope_for(ready(person.workspace_id, document_id, version))
+    await wire.send(envelope)
+    await wait_until(lambda: wire.settled(durable("chat-document-ready")), seconds=SECONDS, what="chat takes the version")
+    return envelope
+
+
+async def test_citation_says_when_its_version_ceased_to_be_the_latest(
+    stack: TestStack, wire: Wire, documents: Documents, person: Person
+) -> None:
+    passage = documents.add(APPLES)
+    async with running_chat(stack):
+        posted, _ = await person.ask(await person.open_session(), "How many tonnes of apples was the harvest?")
+
+        async def changed_at() -> datetime | None:
+            state = await person.state(posted)
+            assert state.answer is not None
+            [citation] = state.answer.citations
+            assert (citation.version, citation.quote in APPLES) == (1, True)
+            return citation.source_changed_at
+
+        await became_ready(wire, person, passage.document_id, 1)
+        assert await changed_at() is None
+        second = await became_ready(wire, person, passage.document_id, 2)
+        assert await changed_at() == second.time
+        await became_ready(wire, person, passage.document_id, 3)
+        assert await changed_at() == second.time
+
+
+async def test_answer_that_is_stored_after_the_change_says_so_too(
+    stack: TestStack, wire: Wire, documents: Documents, person: Person
+) -> None:
+    passage = documents.add(APPLES)
+    async with running_chat(stack):
+        second = await became_ready(wire, person, passage.document_id, 2)
+        _, old = await person.ask(await person.open_session(), "How many tonnes of apples was the harvest?")
+        documents.passages[0] = passage.model_copy(update={"version": 2})
+        documents.versions[passage.document_id] = 2
+        _, new = await person.ask(await person.open_session(), "How many tonnes of apples was the harvest?")
+    assert old[-1].answer is not None
+    assert new[-1].answer is not None
+    assert [one.source_changed_at for one in old[-1].answer.citations] == [second.time]
+    assert [one.source_changed_at for one in new[-1].answer.citations] == [None]
+
+
+class TestDocumentReady(VersionedConsumerConformance):
+    """`chat-document-ready`."""
+
+    durable = "chat-document-ready"
+
+    @contextlib.asynccontextmanager
+    async def running(self, stack: TestStack) -> AsyncIterator[Database]:
+        async with running_chat(stack) as db:
+            yield db
+
+    async def _cited(self, db: Database) -> tuple[UUID, UUID]:
+        """The workspace and the document of a stored citation of a first version."""
+        cited = Citation(marker=1, document_id=uuid7(), filename="report.pdf", page=1, start=0, end=3, quote="The")
+        workspace_id, user_id = uuid7(), uuid7()
+        async with db.transaction(Cause.new()) as transaction:
+            posted = MessagePosted(
+                workspace_id=workspace_id,
+                message_id=uuid7(),
+                answer_id=uuid7(),
+                session_id=await create_session(transaction.session, workspace_id, user_id),
+                user_id=user_id,
+                text="Which?",
+            )
+            await begin_answer(transaction.session, posted)
+            answer = Answer(
+                answer_id=posted.answer_id,
+                session_id=posted.session_id,
+                message_id=posted.message_id,
+                response="The [1]",
+                supported=True,
+                citations=[cited],
+                created_at=datetime.now(UTC),
+            )
+            await complete_answer(transaction.session, answer)
+        return workspace_id, cited.document_id
+
+    async def arrange(self, db: Database) -> Message:
+        return ready(*await self._cited(db), 2)
+
+    async def stale(self, db: Database) -> tuple[Message, Message]:
+        workspace_id, document_id = await self._cited(db)
+        from docutalk_chat.adapters.source_repository import mark_source_changed
+
+        async with db.transaction(Cause.new()) as transaction:
+            await mark_source_changed(transaction.session, document_id, 3, datetime.now(UTC))
+        return ready(workspace_id, document_id, 2), ready(workspace_id, document_id, 3)
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        assert isinstance(message, DocumentReady)
+        queries = [
+            select(citations.c.quote, citations.c.source_changed_at).where(citations.c.document_id == message.document_id),
+            select(documents).where(documents.c.document_id == message.document_id),
+        ]
+        async with db.read() as session:
+            found = [[tuple(row) for row in await session.execute(query)] for query in queries]
+        # Times are those of the events, and differ between one and the same under a new id.
+        return [[tuple(value if not isinstance(value, datetime) else "set" for value in row) for row in rows] for rows in found]
