@@ -25,13 +25,19 @@ PUBLIC = {
     *("/api/v1/auth/register", "/api/v1/auth/login", "/api/v1/auth/token", "/api/v1/auth/refresh", "/api/v1/auth/logout"),
     *("/health", "/livez", "/readyz", "/metrics"),
 }
-OWN = {"/api/v1/users/me", "/api/v1/workspaces"}
+OWN = {
+    *("/api/v1/users/me", "/api/v1/workspaces", "/api/v1/users/me/api-keys", "/api/v1/users/me/api-keys/{key_id}"),
+    *("/v1/models", "/v1/models/{model}", "/v1/chat/completions", "/v1/embeddings"),
+}
 ADMIN = "/api/v1/admin/"
 WORKSPACE = "/api/v1/workspaces/{workspace_id}"
 
 # Bodies with which the owner's own call would succeed: a refusal must come from who asks, not from what is asked.
 BODIES: dict[str, dict[str, Any]] = {
     "add_workspace": {"json": {"name": "Mine"}},
+    "add_api_key": {"json": {"name": "Mine"}},
+    "create_chat_completion": {"json": {"model": "My documents", "messages": [{"role": "user", "content": QUESTION}]}},
+    "create_embeddings": {"json": {"model": "My documents", "input": QUESTION}},
     "patch_workspace": {"json": {"name": "Taken over"}},
     "upload_documents": {"files": [("file", ("mine.txt", b"mine", "text/plain"))]},
     "upload_version": {"files": [("file", ("mine.txt", b"a better one", "text/plain"))]},
@@ -47,11 +53,21 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_model": {"json": {"name": "mine"}},
     "start_model_change": {"json": {"to_model": "mine"}},
     "post_chat": {"json": {"message": QUESTION}},
+    "patch_session": {"json": {"title": "Taken over"}},
+    "give_feedback": {"json": {"rating": -1}},
+    "patch_chat_settings": {"json": {"passages": 1}},
 }
 
 
-# What the calls for administrators speak of.
-NAMED = {"sequence": "1", "name": "mine", "change_id": "01890000-0000-7000-8000-000000000001", "step": "cancel"}
+# What the calls outside of a workspace speak of.
+NAMED = {
+    "sequence": "1",
+    "name": "mine",
+    "change_id": "01890000-0000-7000-8000-000000000001",
+    "step": "cancel",
+    "key_id": "01890000-0000-7000-8000-000000000001",
+    "model": "My documents",
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,7 @@ async def alice(shared_system: System) -> Property:
         "number": "1",
         "session_id": answer["session_id"],
         "answer_id": answer["message_id"],
+        "message_id": answer["message_id"],
     }
     return Property(person, ids)
 

@@ -385,6 +385,12 @@ class Embed:
         self._note(request)
         return embed.Places(items=self.places[request.offset : request.offset + request.limit], total=len(self.places))
 
+    async def embed_texts(self, request: embed.EmbedTexts, _cause: Cause) -> embed.Embeddings:
+        self._note(request)
+        if "unspeakable" in request.texts:
+            raise RequestFailed("unavailable", "The model is being loaded.")
+        return embed.Embeddings(model=self.model, vectors=[[0.5, float(len(text))] for text in request.texts])
+
     async def get_settings(self, request: embed.GetSearchSettings, _cause: Cause) -> embed.SearchSettings:
         self._note(request)
         return embed.SearchSettings(semantic_weight=0.7 if self.weight is None else self.weight, is_default=self.weight is None)
@@ -450,11 +456,19 @@ class Chat:
     sessions: dict[UUID, tuple[UUID, UUID]] = field(default_factory=dict)
     posted: list[MessagePosted] = field(default_factory=list)
     answers: dict[UUID, chat.AnswerState] = field(default_factory=dict)
+    stopped: list[UUID] = field(default_factory=list)
+    ratings: dict[UUID, chat.AnswerRated] = field(default_factory=dict)
+    settings: dict[UUID, chat.ChatSettings] = field(default_factory=dict)
+    titles: dict[UUID, str] = field(default_factory=dict)
+    searched: list[str | None] = field(default_factory=list)
+    transient: list[UUID] = field(default_factory=list)
 
     async def open(self, request: chat.OpenSession, _cause: Cause) -> chat.SessionOpened:
         if request.session_id is None:
             session_id = uuid7()
             self.sessions[session_id] = (request.workspace_id, request.user_id)
+            if request.transient:
+                self.transient.append(session_id)
             return chat.SessionOpened(session_id=session_id)
         if self.sessions.get(request.session_id) != (request.workspace_id, request.user_id):
             raise NotFound("There is no such session.")
@@ -470,18 +484,70 @@ class Chat:
             raise NotFound("There is no such session.")
 
     async def list_sessions(self, request: chat.ListSessions, _cause: Cause) -> chat.SessionList:
-        now = datetime.now(UTC)
+        self.searched.append(request.q)
         mine = [key for key, value in self.sessions.items() if value == (request.workspace_id, request.user_id)]
-        items = [chat.Session(session_id=key, title="A question", created_at=now, updated_at=now) for key in mine]
+        items = [self._session(key) for key in mine]
         return chat.SessionList(items=items, total=len(items))
+
+    def _session(self, session_id: UUID) -> chat.Session:
+        now = datetime.now(UTC)
+        title = self.titles.get(session_id, "A question")
+        return chat.Session(session_id=session_id, title=title, created_at=now, updated_at=now)
+
+    async def get_session(self, request: chat.GetSession, _cause: Cause) -> chat.Session:
+        self._mine(request.workspace_id, request.user_id, request.session_id)
+        return self._session(request.session_id)
+
+    async def rename_session(self, request: chat.RenameSession, _cause: Cause) -> chat.Session:
+        self._mine(request.workspace_id, request.user_id, request.session_id)
+        self.titles[request.session_id] = request.title
+        return self._session(request.session_id)
+
+    async def get_question(self, request: chat.GetQuestion, _cause: Cause) -> chat.Question:
+        self._mine(request.workspace_id, request.user_id, request.session_id)
+        for posted in self.posted:
+            if request.message_id in {posted.message_id, posted.answer_id}:
+                return chat.Question(
+                    message_id=posted.message_id,
+                    text=posted.text,
+                    selected_text=posted.selected_text,
+                    document_ids=posted.document_ids,
+                    filters=posted.filters,
+                )
+        raise NotFound("there is no such message")
+
+    async def stop_answer(self, request: chat.StopAnswer, _cause: Cause) -> chat.AnswerState:
+        self._mine(request.workspace_id, request.user_id, request.session_id)
+        self.stopped.append(request.answer_id)
+        return self.answers.get(request.answer_id, chat.AnswerState())
+
+    async def rate_answer(self, request: chat.RateAnswer, _cause: Cause) -> chat.AnswerRated:
+        self._mine(request.workspace_id, request.user_id, request.session_id)
+        rated = chat.AnswerRated(answer_id=request.answer_id, rating=request.rating, comment=request.comment)
+        self.ratings[request.answer_id] = rated
+        return rated
+
+    async def get_settings(self, request: chat.GetChatSettings, _cause: Cause) -> chat.ChatSettings:
+        return self.settings.get(request.workspace_id, chat.ChatSettings())
+
+    async def change_settings(self, request: chat.ChangeChatSettings, _cause: Cause) -> chat.ChatSettings:
+        if request.model == "unknown":
+            raise RequestFailed("invalid", "There is no model unknown here.")
+        before = self.settings.get(request.workspace_id, chat.ChatSettings())
+        after = before.model_copy(update={name: getattr(request, name) for name in request.changes})
+        self.settings[request.workspace_id] = after
+        return after
+
+    async def list_models(self, _request: chat.ListChatModels, _cause: Cause) -> chat.ChatModels:
+        return chat.ChatModels(provider="openai", default="tiny", items=["tiny", "extractive"])
 
     async def list_messages(self, request: chat.ListMessages, _cause: Cause) -> chat.MessageList:
         self._mine(request.workspace_id, request.user_id, request.session_id)
         now = datetime.now(UTC)
         turns = [posted for posted in self.posted if posted.session_id == request.session_id]
-        return chat.MessageList(
-            items=[chat.SessionMessage(message_id=p.message_id, role="user", text=p.text, created_at=now) for p in turns]
-        )
+        items = [chat.SessionMessage(message_id=p.message_id, role="user", text=p.text, created_at=now) for p in turns]
+        end = None if request.limit is None else request.offset + request.limit
+        return chat.MessageList(items=items[request.offset : end], total=len(items))
 
     async def delete_session(self, request: chat.DeleteSession, _cause: Cause) -> chat.SessionDeleted:
         self._mine(request.workspace_id, request.user_id, request.session_id)
@@ -572,6 +638,7 @@ async def embed_service(stack: TestStack) -> AsyncIterator[Embed]:
     broker.answer("rpc.embed.v1.passage.compare", service.compare)
     broker.answer("rpc.embed.v1.document.similar", service.find_similar)
     broker.answer("rpc.embed.v1.place.list", service.list_places)
+    broker.answer("rpc.embed.v1.text.embed", service.embed_texts)
     broker.answer("rpc.embed.v1.settings.get", service.get_settings)
     broker.answer("rpc.embed.v1.settings.change", service.change_settings)
     broker.answer("rpc.embed.v1.model.list", service.list_models)
@@ -593,7 +660,15 @@ async def chat_service(stack: TestStack) -> AsyncIterator[Chat]:
     broker.answer("rpc.chat.v1.session.list", service.list_sessions)
     broker.answer("rpc.chat.v1.session.delete", service.delete_session)
     broker.answer("rpc.chat.v1.message.list", service.list_messages)
+    broker.answer("rpc.chat.v1.session.get", service.get_session)
+    broker.answer("rpc.chat.v1.session.rename", service.rename_session)
+    broker.answer("rpc.chat.v1.question.get", service.get_question)
     broker.answer("rpc.chat.v1.answer.get", service.get_answer)
+    broker.answer("rpc.chat.v1.answer.stop", service.stop_answer)
+    broker.answer("rpc.chat.v1.answer.rate", service.rate_answer)
+    broker.answer("rpc.chat.v1.settings.get", service.get_settings)
+    broker.answer("rpc.chat.v1.settings.change", service.change_settings)
+    broker.answer("rpc.chat.v1.model.list", service.list_models)
     broker.consume("chat-message-posted", service.answer)
     async with _running(broker):
         yield service

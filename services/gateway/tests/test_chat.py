@@ -20,7 +20,7 @@ def url(person: Any) -> str:
 
 
 async def test_answer_comes_as_json_with_its_citations(chat_service: Any, person: Any) -> None:
-    body = {"message": " Is it so? ", "selected_text": "so", "document_ids": [str(uuid4())], "topic": "truth"}
+    body = {"message": " Is it so? ", "selected_text": "so", "document_ids": [str(uuid4())]}
     answer = await person.http.post(url(person), json=body)
     assert answer.status_code == 200, answer.text
     found = answer.json()
@@ -42,11 +42,16 @@ async def test_answer_comes_as_json_with_its_citations(chat_service: Any, person
                 "end": 9,
                 "quote": "true",
                 "source_deleted_at": None,
+                "source_changed_at": None,
             }
         ],
+        "model": "",
+        "usage": None,
+        "markers_removed": 0,
+        "stopped": False,
     }
-    assert (posted.text, posted.selected_text, posted.topic) == ("Is it so?", "so", "truth")
-    assert [str(i) for i in posted.document_ids] == body["document_ids"]
+    assert (posted.text, posted.selected_text) == ("Is it so?", "so")
+    assert [str(i) for i in posted.filters.document_ids] == body["document_ids"]
     assert (posted.user_id, posted.workspace_id) == (person.id, person.workspace)
 
 
@@ -67,6 +72,7 @@ async def test_answer_comes_as_a_stream_in_order(chat_service: Any, person: Any,
         "answer_id": str(posted.answer_id),
         "message_id": str(posted.answer_id),
         "session_id": str(posted.session_id),
+        "restarted": False,
     }
     assert events[-1].data["response"] == "It is so [1]."
     assert events[5].data["quote"] == "true"
@@ -235,3 +241,134 @@ async def test_sessions_belong_to_one_person(gateway: Any, chat_service: Any, pe
     assert (await person.http.post(url(person), json={"message": "More", "session_id": session})).json()["session_id"] == session
     assert (await person.http.delete(f"{url(person)}/sessions/{session}")).status_code == 204
     assert (await person.http.get(f"{url(person)}/sessions/{session}/messages")).status_code == 404
+
+
+async def answered(person: Any, text: str = "Is it so?") -> dict[str, Any]:
+    """A whole answer."""
+    answer = await person.http.post(url(person), json={"message": text})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def message_url(person: Any, answer: dict[str, Any], action: str) -> str:
+    """Where something is done with an answer."""
+    return f"{url(person)}/sessions/{answer['session_id']}/messages/{answer['message_id']}/{action}"
+
+
+async def test_filters_and_documents_narrow_what_is_asked(chat_service: Any, person: Any) -> None:
+    one, two = str(uuid4()), str(uuid4())
+    filters = {"document_ids": [one, two], "languages": ["EN"], "created_from": "2026-01-01T00:00:00+01:00"}
+    await person.http.post(url(person), json={"message": "Is it so?", "document_ids": [one], "filters": filters})
+    [posted] = chat_service.posted
+    assert posted.filters.document_ids == [UUID(one)]
+    assert posted.filters.languages == ["en"]
+    assert posted.filters.created_from.isoformat() == "2025-12-31T23:00:00+00:00"
+    apart = {"message": "Is it so?", "document_ids": [one], "filters": {"document_ids": [two]}}
+    assert (await person.http.post(url(person), json=apart)).status_code == 422
+
+
+async def test_topic_that_is_not_there_is_refused_and_not_ignored(chat_service: Any, person: Any) -> None:
+    answer = await person.http.post(url(person), json={"message": "Is it so?", "topic": "Finance"})
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:docutalk:problem:unknown_topic"
+    assert "'Finance'" in answer.json()["detail"]
+    assert chat_service.posted == []
+
+
+async def test_answer_is_made_again_for_the_same_question(chat_service: Any, person: Any, read_events: Any) -> None:
+    first = await answered(person)
+    path = message_url(person, first, "regenerate")
+    again = await person.http.post(path)
+    assert again.status_code == 200
+    async with person.http.stream("POST", path, headers=SSE) as response:
+        events = [event async for event in read_events(response)]
+    assert events[-1].event == "done"
+    messages = [posted.message_id for posted in chat_service.posted]
+    assert len(messages) == 3
+    assert len(set(messages)) == 1
+    assert len({posted.answer_id for posted in chat_service.posted}) == 3
+    assert {posted.text for posted in chat_service.posted} == {"Is it so?"}
+    assert (await person.http.post(message_url(person, {**first, "message_id": uuid4()}, "regenerate"))).status_code == 404
+
+
+async def test_repeated_key_makes_no_third_answer(chat_service: Any, person: Any) -> None:
+    first = await answered(person)
+    answers = [
+        await person.http.post(message_url(person, first, "regenerate"), headers={"Idempotency-Key": "again"}) for _ in range(2)
+    ]
+    assert answers[0].json() == answers[1].json()
+    assert len(chat_service.posted) == 2
+
+
+async def test_answer_is_stopped_and_rated_by_who_asked_only(gateway: Any, chat_service: Any, person: Any) -> None:
+    answer = await answered(person)
+    assert (await person.http.post(message_url(person, answer, "stop"))).status_code == 202
+    assert chat_service.stopped == [UUID(answer["message_id"])]
+    given = await person.http.post(message_url(person, answer, "feedback"), json={"rating": -1, "comment": " Wrong year "})
+    assert given.json() == {"message_id": answer["message_id"], "rating": -1, "comment": "Wrong year"}
+    for body in ({"rating": 0}, {"rating": 2}, {}, {"rating": 1, "comment": "x" * 5000}):
+        assert (await person.http.post(message_url(person, answer, "feedback"), json=body)).status_code == 422
+    stranger = await gateway.person()
+    elsewhere = message_url(person, {**answer, "session_id": uuid4()}, "stop")
+    assert (await person.http.post(elsewhere)).status_code == 404
+    for action in ("stop", "feedback", "regenerate"):
+        refused = await stranger.http.post(message_url(person, answer, action), json={"rating": 1})
+        assert refused.status_code == 404
+    assert len(chat_service.stopped) == 1
+
+
+async def test_questions_beyond_the_limit_are_refused_until_the_minute_is_over(gateway_with: Any, chat_service: Any) -> None:
+    async with gateway_with(chat_messages_per_minute=3) as gateway, gateway_with(chat_messages_per_minute=3) as other:
+        person, neighbour = await gateway.person(), await gateway.person()
+        there = await other.sign_in(person.email)
+        # Several gateways count together, and at the same moment.
+        asked = [who.http.post(url(person), json={"message": "Is it so?"}) for who in (person, there) * 4]
+        answers = await asyncio.gather(*asked)
+        assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 5
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.json()["type"] == "urn:docutalk:problem:too_many_messages"
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert (await neighbour.http.post(url(neighbour), json={"message": "Is it so?"})).status_code == 200
+    assert len(chat_service.posted) == 4
+
+
+async def test_client_is_told_that_an_answer_begins_again(chat_service: Any, person: Any, read_events: Any) -> None:
+    chat_service.silent = True
+    chat_service.hold = asyncio.Event()
+    async with person.http.stream("POST", url(person), json={"message": "Is it so?"}, headers=SSE) as response:
+
+        async def posted() -> bool:
+            return bool(chat_service.posted)
+
+        await wait_until(posted, seconds=10, what="the message is posted")
+        [message] = chat_service.posted
+        kinds = [FrameKind.START, FrameKind.DELTA, FrameKind.START]
+        for index, kind in enumerate(kinds):
+            await chat_service.send(message, Frame(answer_id=message.answer_id, index=index, kind=kind, text="x"))
+        events = read_events(response)
+        seen = [await anext(events) for _ in kinds]
+    assert [event.data.get("restarted") for event in seen] == [False, None, True]
+    assert seen[0].data["answer_id"] == seen[2].data["answer_id"]
+    chat_service.hold.set()
+
+
+async def test_answer_is_followed_at_another_gateway_when_the_first_one_stops(
+    gateway_with: Any, chat_service: Any, read_events: Any
+) -> None:
+    chat_service.hold = asyncio.Event()
+    async with gateway_with() as second:
+        async with gateway_with() as first:
+            person = await first.person()
+            there = await second.sign_in(person.email)
+            before = []
+            async with person.http.stream("POST", url(person), json={"message": "Is it so?"}, headers=SSE) as response:
+                async for event in read_events(response):
+                    before.append(event)
+                    if len(before) == 3:
+                        break
+        chat_service.hold.set()
+        path = f"{url(person)}/answers/{before[0].data['answer_id']}/stream"
+        async with there.http.stream("GET", path, headers={"Last-Event-ID": str(before[-1].id)}) as response:
+            after = [event async for event in read_events(response)]
+    assert [event.event for event in before + after] == ["start", *["delta"] * 4, "citation", "done"]

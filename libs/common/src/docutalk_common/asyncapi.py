@@ -23,7 +23,7 @@ from docutalk_common.contracts import chat, dead_letters, embed, gateway, ingest
 from docutalk_common.contracts.envelope import Contract, Envelope, Message
 from docutalk_common.messaging.requests import ReplyError
 from docutalk_common.messaging.streams import DEAD_LETTERS, DURABLES, EVENTS, REQUESTS, SCHEDULES, SERVICES, STREAMS, TOKENS, WORK
-from docutalk_common.messaging.topology import ACK_WAIT_SECONDS, rights
+from docutalk_common.messaging.topology import rights
 
 Json = dict[str, Any]
 
@@ -139,7 +139,7 @@ class _Document:
             name = entry.contract.type if issubclass(entry.contract, Message) else "dead_letter"
             details = {"stream": entry.stream, "durable": entry.name, "concurrency": entry.concurrency}
             self.operations[f"{entry.service}.receive.{entry.name}"] = _operation(
-                "receive", name, name, entry.service, **{"x-durable": details | {"ack_wait_seconds": ACK_WAIT_SECONDS}}
+                "receive", name, name, entry.service, **{"x-durable": details | {"ack_wait_seconds": entry.ack_wait}}
             )
 
     def frames(self) -> None:

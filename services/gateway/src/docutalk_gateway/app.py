@@ -18,13 +18,20 @@ from starlette.middleware.cors import CORSMiddleware
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.adapters.tokens import AccessTokens
 from docutalk_gateway.api import (
+    api_keys,
     auth,
     chat,
+    chat_sessions,
+    chat_settings,
     docs,
     document_actions,
     document_events,
     documents,
     embedding_models,
+    openai_chat,
+    openai_embeddings,
+    openai_errors,
+    openai_models,
     operations,
     problems,
     progress,
@@ -37,6 +44,7 @@ from docutalk_gateway.api import (
 )
 from docutalk_gateway.api.context import Gateway
 from docutalk_gateway.api.edge import Edge
+from docutalk_gateway.api.mcp_endpoint import McpEndpoint
 from docutalk_gateway.consumers import ingest_document_deleted
 from docutalk_gateway.settings import GatewaySettings
 from docutalk_gateway.use_cases.ensure_admin import ensure_admin
@@ -84,7 +92,7 @@ async def open_gateway(settings: GatewaySettings, on_fatal: Callable[[str], None
     try:
         yield gateway
     finally:
-        await cancel_all(sweeping)
+        await cancel_all([*sweeping, *gateway.stopping])
         await broker.stop()
         await db.close()
         storage.close()
@@ -97,10 +105,11 @@ def create_app(settings: GatewaySettings, *, on_fatal: Callable[[str], None] | N
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_gateway(settings, on_fatal) as gateway:
             app.state.gateway = gateway
-            yield
+            async with app.state.mcp.serving():
+                yield
 
     app = build_routes(lifespan)
-    app.add_middleware(Edge, on_error=problems.internal_error)
+    app.add_middleware(Edge, on_error=openai_errors.internal_error)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origin_list,
@@ -128,6 +137,7 @@ def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextMa
     for router in (
         auth.router,
         auth.sessions,
+        api_keys.router,
         workspaces.router,
         uploads.router,
         documents.router,
@@ -138,14 +148,21 @@ def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextMa
         sources.router,
         search.router,
         chat.router,
+        chat_sessions.router,
+        chat_settings.router,
         embedding_models.router,
         operations.admin,
     ):
         v1.include_router(router)
     app.include_router(v1)
+    for router in (openai_models.router, openai_chat.router, openai_embeddings.router):
+        app.include_router(router)
+    app.state.mcp = McpEndpoint(VERSION)
+    app.router.routes.append(app.state.mcp.route)
     app.include_router(operations.probes)
     app.include_router(docs.router)
     problems.install(app)
+    openai_errors.install(app)
     schema.install(app)
     return app
 

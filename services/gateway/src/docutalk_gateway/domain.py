@@ -84,6 +84,15 @@ class NotAllowed(GatewayError):
     code = "not_allowed"
 
 
+class TooManyApiKeys(GatewayError):
+    """Keys that are made by a program which never deletes one."""
+
+    code = "conflict"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"You have {most} API keys, the most there can be. Delete one that is not used any more.")
+
+
 class UnknownTopic(GatewayError):
     """An answer from all documents would look like one from the topic's."""
 

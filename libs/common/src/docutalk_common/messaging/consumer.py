@@ -34,7 +34,6 @@ from docutalk_common.messaging.streams import DEAD_LETTERS, SCHEDULES, Durable
 
 log = telemetry.get_logger(__name__)
 
-HEARTBEAT_SECONDS = 10.0
 RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
 RETRY_JITTER = 0.2
 # More deliveries than failures explain: the message kills its process, or never fits into ack_wait.
@@ -130,12 +129,12 @@ class ConsumerMiddleware:
         dependencies: Mapping[str, Callable[[], Awaitable[None]]],
         stopping: asyncio.Event,
         retry_delays: Sequence[float] = RETRY_DELAYS,
-        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        heartbeat_seconds: float | None = None,
     ) -> None:
         """`retry_delays`: seconds before each further attempt; after the last of them a failure is a dead letter."""
         self.durable = durable
         self._retry_delays = retry_delays
-        self._heartbeat_seconds = heartbeat_seconds
+        self._heartbeat_seconds = heartbeat_seconds or durable.ack_wait / 3
         # Looked up once: finding a labelled metric takes a lock.
         self._seconds = telemetry.HANDLER_SECONDS.labels(durable.name)
         self._handled = {outcome: telemetry.HANDLED.labels(durable.name, outcome) for outcome in OUTCOMES}

@@ -121,7 +121,9 @@ class Durable:
     contract: type[Contract]
     """What the messages carry; for everything but dead letters a `Message` inside an `Envelope`."""
     concurrency: int = 1
-    """How many messages one process handles at once: as many subscribers with one message each."""
+    """How many messages one process handles at once."""
+    ack_wait: float = 30.0
+    """Seconds after which a message comes again whose process gave no sign of life; it gives one each third of that."""
 
     @property
     def filter_subject(self) -> str:
@@ -150,8 +152,9 @@ DURABLES: tuple[Durable, ...] = (
     Durable("ingest-source-collect", "ingest", WORK, ingest.CollectSource, concurrency=4),
     Durable("gateway-document-deleted", "gateway", EVENTS, ingest.DocumentDeleted),
     Durable("chat-dead-letter", "chat", DEAD_LETTERS, DeadLetter),
-    # An answer mostly waits for the model. The server lets a thousand be unacknowledged, and answers may be given back.
-    Durable("chat-message-posted", "chat", EVENTS, gateway.MessagePosted, concurrency=512),
+    # An answer mostly waits for the model; the server lets a thousand be unacknowledged. Somebody looks at an answer whose process
+    # was killed, and it begins again only when the message does.
+    Durable("chat-message-posted", "chat", EVENTS, gateway.MessagePosted, concurrency=512, ack_wait=12.0),
 )
 
 

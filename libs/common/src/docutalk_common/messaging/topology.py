@@ -33,7 +33,6 @@ from docutalk_common.messaging.streams import (
     ServiceName,
 )
 
-ACK_WAIT_SECONDS = 30.0
 OPERATOR = "operator"
 
 
@@ -54,7 +53,7 @@ def consumer_config(durable: Durable) -> ConsumerConfig:
         durable_name=durable.name,
         ack_policy=AckPolicy.EXPLICIT,
         deliver_policy=DeliverPolicy.ALL,
-        ack_wait=ACK_WAIT_SECONDS,
+        ack_wait=durable.ack_wait,
         max_deliver=-1,
         max_ack_pending=1000,
         filter_subject=durable.filter_subject,

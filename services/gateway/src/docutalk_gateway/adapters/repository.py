@@ -11,7 +11,7 @@ from sqlalchemy import CursorResult, Integer, Uuid, Values, column, delete, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_gateway.adapters.models import IdempotencyKey, Member, PostedMessage, RefreshToken, Upload, User, Workspace
+from docutalk_gateway.adapters.models import ApiKey, IdempotencyKey, Member, PostedMessage, RefreshToken, Upload, User, Workspace
 from docutalk_gateway.domain import Role
 
 
@@ -88,6 +88,48 @@ async def delete_expired_tokens(session: AsyncSession, before: datetime) -> int:
     return _changed(await session.execute(delete(RefreshToken).where(RefreshToken.expires_at < before)))
 
 
+# API keys --------------------------------------------------------------------------------------------------------
+
+
+async def add_api_key(session: AsyncSession, key: ApiKey, *, most: int) -> bool:
+    """Stores a key. False when its owner has `most` already; whoever makes one at the same moment waits."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(key.user_id), 3))))
+    held = await session.scalar(select(func.count()).select_from(ApiKey).where(ApiKey.user_id == key.user_id))
+    if (held or 0) >= most:
+        return False
+    session.add(key)
+    await session.flush()
+    await session.refresh(key)
+    return True
+
+
+async def api_key_by_hash(session: AsyncSession, key_hash: bytes) -> ApiKey | None:
+    """The key with this hash, also one that has expired."""
+    return cast("ApiKey | None", await session.scalar(select(ApiKey).where(ApiKey.key_hash == key_hash)))
+
+
+async def mark_key_used(session: AsyncSession, key_id: UUID, now: datetime, *, unless_since: datetime) -> None:
+    """Notes that a key was used, unless that was noted at or after `unless_since`."""
+    await session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key_id, or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < unless_since))
+        .values(last_used_at=now)
+    )
+
+
+async def api_keys_of(session: AsyncSession, user_id: UUID, *, offset: int, limit: int) -> tuple[list[ApiKey], int]:
+    """A page of this person's keys, newest first, and how many there are."""
+    mine = ApiKey.user_id == user_id
+    rows = await session.scalars(select(ApiKey).where(mine).order_by(ApiKey.id.desc()).offset(offset).limit(limit))
+    total = await session.scalar(select(func.count()).select_from(ApiKey).where(mine))
+    return list(rows), total or 0
+
+
+async def delete_api_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> bool:
+    """Deletes a key of this person; False when there is none."""
+    return _changed(await session.execute(delete(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id))) == 1
+
+
 # Workspaces ------------------------------------------------------------------------------------------------------
 
 
@@ -122,6 +164,17 @@ async def workspaces_of(
     rows = (await session.execute(mine.order_by(Workspace.id).offset(offset).limit(limit))).all()
     total = await session.scalar(select(func.count()).select_from(Member).where(Member.user_id == user_id))
     return [(row[0], Role(row[1])) for row in rows], total or 0
+
+
+async def workspaces_named(session: AsyncSession, user_id: UUID, name: str, *, limit: int) -> list[UUID]:
+    """The ids of this person's workspaces with that name, whatever its case."""
+    rows = await session.scalars(
+        select(Workspace.id)
+        .join(Member, Member.workspace_id == Workspace.id)
+        .where(Member.user_id == user_id, func.lower(Workspace.name) == func.lower(name))
+        .limit(limit)
+    )
+    return list(rows)
 
 
 async def members_of(

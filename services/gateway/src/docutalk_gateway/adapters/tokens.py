@@ -1,4 +1,4 @@
-"""Access tokens (JWT, RFC 7519) and refresh tokens (random, stored as a hash)."""
+"""Access tokens (JWT, RFC 7519), refresh tokens and API keys (random, stored as a hash)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from docutalk_gateway.domain import NotSignedIn
 
 ALGORITHM = "HS256"
 ISSUER = "docutalk"
+# Tells a key from an access token at a glance, also to programs that look for secrets in published code.
+KEY_PREFIX = "dtk_"
+HINT_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,18 @@ def new_refresh_token() -> str:
 def hash_refresh_token(token: str) -> bytes:
     """What is stored. A plain hash is enough: the token itself is random, there is nothing to guess."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def new_api_key() -> str:
+    """256 random bits, URL safe, behind `dtk_`."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_api_key(key: str) -> bytes:
+    """What is stored; a plain hash, as of a refresh token."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def hint_of(key: str) -> str:
+    """The beginning, by which a person tells a key from others: 8 of its 43 random characters."""
+    return key[:HINT_LENGTH]

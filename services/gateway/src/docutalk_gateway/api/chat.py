@@ -1,4 +1,4 @@
-"""Chat: a message, its answer as JSON or as a stream, and sessions."""
+"""Chat: a message and its answer as JSON or as a stream, and what can be done with an answer."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from uuid import UUID
 
 from docutalk_common.contracts import chat
 from docutalk_common.contracts.chat import Frame, FrameKind
-from docutalk_common.errors import NotFound, RequestFailed
+from docutalk_common.errors import NotFound
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import PostedMessage
-from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Access, Page, Reader
+from docutalk_gateway.api import answers
+from docutalk_gateway.api import chat_shapes as shapes
+from docutalk_gateway.api.context import Access, Reader
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, key_of
 from docutalk_gateway.api.problems import status_of
 from docutalk_gateway.api.sse import EventStream, ServerEvent, last_event_id
-from docutalk_gateway.use_cases.follow_answer import AnswerFrame, AnswerRef, follow_answer
-from docutalk_gateway.use_cases.post_message import post_message
+from docutalk_gateway.domain import UnknownTopic
+from docutalk_gateway.use_cases.follow_answer import AnswerFrame
+from docutalk_gateway.use_cases.post_message import NewMessage
 
 router = APIRouter(tags=["chat"])
 
@@ -34,9 +36,12 @@ _STREAM: dict[int | str, dict[str, Any]] = {
                 "example": 'event: start\ndata: {"answer_id": "…", "session_id": "…"}\n\nevent: delta\ndata: {"text": "…"}\n\n',
             }
         },
-        "description": "The answer, or with `Accept: text/event-stream` the events `start, delta, citation, done, error`",
+        "description": "The answer, or with `Accept: text/event-stream` the events `start, delta, citation, done, error`; a"
+        " `start` with `restarted` true means that the answer begins again, without what came before",
     }
 }
+_MESSAGE = "/workspaces/{workspace_id}/chat/sessions/{session_id}/messages/{message_id}"
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID")]
 
 
 @router.post(
@@ -45,41 +50,75 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     responses=_STREAM,
     openapi_extra={"parameters": [HEADER_PARAMETER]},
 )
-async def post_chat(
-    request: Request,
-    access: Reader,
-    body: shapes.ChatRequest,
-    last_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
-) -> Response:
+async def post_chat(request: Request, access: Reader, body: shapes.ChatRequest, last_id: LastEventId = None) -> Response:
     """Asks the documents. The answer goes on being made when the client leaves: with the same `Idempotency-Key` it can be
     followed again, also from after a `Last-Event-ID`."""
-    gateway = access.gateway
-    posted = await post_message(
-        gateway.db,
-        gateway.broker.requests,
-        access.cause,
+    if body.topic is not None:
+        # Topics come with classification; to answer from all documents instead would be another answer than was asked for.
+        raise UnknownTopic(body.topic)
+    message = NewMessage(text=body.message, session_id=body.session_id, selected_text=body.selected_text, filters=body.asked())
+    posted = await answers.post(access, message, idempotency_key=key_of(request), body=body.model_dump_json().encode())
+    return await _answer(request, access, posted, last_id)
+
+
+@router.post(
+    _MESSAGE + "/regenerate",
+    response_model=shapes.ChatAnswer,
+    responses=_STREAM,
+    openapi_extra={"parameters": [HEADER_PARAMETER]},
+)
+async def regenerate_answer(
+    request: Request, access: Reader, session_id: UUID, message_id: UUID, last_id: LastEventId = None
+) -> Response:
+    """Answers a question again, with the settings and documents of now; the message is the question or one of its answers. Both
+    answers stay, and what follows goes on from the new one."""
+    wanted = chat.GetQuestion(
+        workspace_id=access.workspace_id, user_id=access.user_id, session_id=session_id, message_id=message_id
+    )
+    question = await access.gateway.broker.requests.ask("rpc.chat.v1.question.get", wanted, chat.Question, cause=access.cause)
+    message = NewMessage(
+        text=question.text,
+        session_id=session_id,
+        message_id=question.message_id,
+        selected_text=question.selected_text,
+        document_ids=question.document_ids,
+        filters=question.filters,
+    )
+    posted = await answers.post(access, message, idempotency_key=key_of(request), body=wanted.model_dump_json().encode())
+    return await _answer(request, access, posted, last_id)
+
+
+@router.post(_MESSAGE + "/stop", status_code=202)
+async def stop_answer(access: Reader, session_id: UUID, message_id: UUID) -> Response:
+    """Ends an answer that is being made. What was written so far is kept, and its streams end with `done`. An answer that has
+    ended already stays as it is."""
+    async with access.gateway.db.read() as session:
+        posted = await repository.posted_message(session, access.workspace_id, access.user_id, message_id)
+    if posted is None or posted.session_id != session_id:
+        raise NotFound("There is no such answer.")
+    await answers.stop(access, posted)
+    return Response(status_code=202)
+
+
+@router.post(_MESSAGE + "/feedback")
+async def give_feedback(access: Reader, session_id: UUID, message_id: UUID, body: shapes.Feedback) -> shapes.FeedbackGiven:
+    """Rates an answer. The last rating counts."""
+    question = chat.RateAnswer(
         workspace_id=access.workspace_id,
         user_id=access.user_id,
-        text=body.message,
-        session_id=body.session_id,
-        selected_text=body.selected_text,
-        document_ids=body.document_ids,
-        topic=body.topic,
-        idempotency_key=key_of(request),
-        fingerprint=gateway.fingerprint(body.model_dump_json().encode()),
+        session_id=session_id,
+        answer_id=message_id,
+        rating=body.rating,
+        comment=body.comment or None,
     )
-    if _prefers_stream(request.headers.get("accept", "")):
-        return _stream(access, posted, after=last_event_id(last_id))
-    answer = await _whole_answer(_frames(access, posted, after=None))
-    return JSONResponse(shapes.ChatAnswer.of(answer).model_dump(mode="json"))
+    rated = await access.gateway.broker.requests.ask("rpc.chat.v1.answer.rate", question, chat.AnswerRated, cause=access.cause)
+    return shapes.FeedbackGiven(message_id=rated.answer_id, rating=rated.rating, comment=rated.comment)
 
 
 @router.get(
     "/workspaces/{workspace_id}/chat/answers/{answer_id}/stream", response_class=EventStream, responses={200: _STREAM[200]}
 )
-async def stream_answer(
-    access: Reader, answer_id: UUID, last_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None
-) -> EventStream:
+async def stream_answer(access: Reader, answer_id: UUID, last_id: LastEventId = None) -> EventStream:
     """Follows an answer again after a lost connection, from after `Last-Event-ID` on. `answer_id` stands in `start`."""
     async with access.gateway.db.read() as session:
         posted = await repository.posted_message(session, access.workspace_id, access.user_id, answer_id)
@@ -88,36 +127,19 @@ async def stream_answer(
     return _stream(access, posted, after=last_event_id(last_id))
 
 
+async def _answer(request: Request, access: Access, posted: PostedMessage, last_id: str | None) -> Response:
+    if _prefers_stream(request.headers.get("accept", "")):
+        return _stream(access, posted, after=last_event_id(last_id))
+    answer = await answers.whole_answer(access, posted)
+    return JSONResponse(shapes.ChatAnswer.of(answer).model_dump(mode="json"))
+
+
 def _prefers_stream(accept: str) -> bool:
     return EVENT_STREAM in accept and "application/json" not in accept.partition(EVENT_STREAM)[0]
 
 
-def _frames(access: Access, posted: PostedMessage, *, after: int | None) -> AsyncGenerator[AnswerFrame]:
-    gateway = access.gateway
-    return follow_answer(
-        gateway.broker.nc,
-        gateway.broker.requests,
-        AnswerRef(posted.workspace_id, posted.user_id, posted.answer_id),
-        after=after,
-        patience=gateway.settings.answer_timeout_seconds,
-    )
-
-
-async def _whole_answer(frames: AsyncGenerator[AnswerFrame]) -> chat.Answer:
-    """Waits for the end. Raises `RequestFailed` with the code of an `error` frame."""
-    try:
-        async for item in frames:
-            if item.frame.kind is FrameKind.DONE and item.frame.answer is not None:
-                return item.frame.answer
-            if item.frame.kind is FrameKind.ERROR:
-                raise RequestFailed(item.frame.code or "internal", item.frame.reason or "The answer could not be made.")
-    finally:
-        await frames.aclose()
-    raise RequestFailed("timeout", "The answer did not end.")
-
-
 def _stream(access: Access, posted: PostedMessage, *, after: int | None) -> EventStream:
-    return EventStream(_events(_frames(access, posted, after=after), posted), closing=access.gateway.closing)
+    return EventStream(_events(answers.frames(access, posted, after=after), posted), closing=access.gateway.closing)
 
 
 async def _events(frames: AsyncGenerator[AnswerFrame], posted: PostedMessage) -> AsyncGenerator[ServerEvent]:
@@ -130,7 +152,14 @@ async def _events(frames: AsyncGenerator[AnswerFrame], posted: PostedMessage) ->
 
 def _data(frame: Frame, posted: PostedMessage) -> bytes:
     if frame.kind is FrameKind.START:
-        return to_json({"answer_id": posted.answer_id, "message_id": posted.answer_id, "session_id": posted.session_id})
+        return to_json(
+            {
+                "answer_id": posted.answer_id,
+                "message_id": posted.answer_id,
+                "session_id": posted.session_id,
+                "restarted": frame.index > 0,
+            }
+        )
     if frame.kind is FrameKind.DELTA:
         return to_json({"text": frame.text or ""})
     if frame.kind is FrameKind.CITATION and frame.citation is not None:
@@ -139,43 +168,3 @@ def _data(frame: Frame, posted: PostedMessage) -> bytes:
         return shapes.ChatAnswer.of(frame.answer).model_dump_json().encode()
     code = frame.code or "internal"
     return to_json({"code": code, "reason": frame.reason or "The answer could not be made.", "status": status_of(code)})
-
-
-# Sessions --------------------------------------------------------------------------------------------------------
-
-
-@router.get("/workspaces/{workspace_id}/chat/sessions")
-async def list_sessions(access: Reader, page: Page) -> shapes.Listing[shapes.ChatSession]:
-    """Your conversations in this workspace, newest first."""
-    question = chat.ListSessions(workspace_id=access.workspace_id, user_id=access.user_id, page=page.page, per_page=page.per_page)
-    found = await access.gateway.broker.requests.ask("rpc.chat.v1.session.list", question, chat.SessionList, cause=access.cause)
-    items = [
-        shapes.ChatSession(id=item.session_id, title=item.title, created_at=item.created_at, updated_at=item.updated_at)
-        for item in found.items
-    ]
-    return shapes.Listing(items=items, total=found.total, page=page.page, per_page=page.per_page)
-
-
-@router.delete("/workspaces/{workspace_id}/chat/sessions/{session_id}", status_code=204, response_class=Response)
-async def delete_session(access: Reader, session_id: UUID) -> None:
-    """Deletes one of your conversations."""
-    question = chat.DeleteSession(workspace_id=access.workspace_id, user_id=access.user_id, session_id=session_id)
-    await access.gateway.broker.requests.ask("rpc.chat.v1.session.delete", question, chat.SessionDeleted, cause=access.cause)
-
-
-@router.get("/workspaces/{workspace_id}/chat/sessions/{session_id}/messages")
-async def list_messages(access: Reader, session_id: UUID) -> shapes.ChatMessages:
-    """A whole conversation, oldest first."""
-    question = chat.ListMessages(workspace_id=access.workspace_id, user_id=access.user_id, session_id=session_id)
-    found = await access.gateway.broker.requests.ask("rpc.chat.v1.message.list", question, chat.MessageList, cause=access.cause)
-    items = [
-        shapes.ChatMessage(
-            id=item.message_id,
-            role=item.role,
-            text=item.text,
-            citations=[shapes.Citation.of(citation) for citation in item.citations],
-            created_at=item.created_at,
-        )
-        for item in found.items
-    ]
-    return shapes.ChatMessages(items=items, total=len(items), per_page=max(1, len(items)))

@@ -20,12 +20,15 @@ from fastapi.security import OAuth2PasswordBearer
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.passwords import Passwords
-from docutalk_gateway.adapters.tokens import AccessTokens, Identity
+from docutalk_gateway.adapters.tokens import KEY_PREFIX, AccessTokens
 from docutalk_gateway.api.edge import correlation_of
 from docutalk_gateway.domain import NotAllowed, NotSignedIn, Role
 from docutalk_gateway.settings import GatewaySettings
 from docutalk_gateway.use_cases.sign_in import Client
+from docutalk_gateway.use_cases.use_api_key import use_api_key
 
+CALLER = "docutalk.caller"
+"""Where what is no route finds the `Caller` in a request's scope."""
 # An upload holds about two parts of 8 MiB; more at once wait for their turn.
 UPLOADS_AT_ONCE = 12
 
@@ -43,6 +46,8 @@ class Gateway:
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     upload_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
+    stopping: set[asyncio.Task[None]] = field(default_factory=set)
+    """What is done about requests whose clients went away."""
 
     @property
     def refresh_lifetime(self) -> timedelta:
@@ -82,39 +87,54 @@ class Caller:
     """A signed-in person's request."""
 
     gateway: Gateway
-    identity: Identity
+    user_id: UUID
     cause: Cause
-
-    @property
-    def user_id(self) -> UUID:
-        """Who."""
-        return self.identity.user_id
+    by_key: bool
+    """Whether a program asks for them, with an API key, which may do less than a password."""
 
 
-def signed_in(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
-    """Who is asking. Raises `NotSignedIn`."""
+async def signed_in(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
+    """Who is asking, with an access token or an API key. Raises `NotSignedIn`."""
     gateway = gateway_of(request)
     if token is None:
-        raise NotSignedIn("This needs an access token. Sign in first.")
-    identity = gateway.tokens.read(token)
-    return Caller(gateway, identity, Cause(correlation_of(request), actor=str(identity.user_id)))
+        raise NotSignedIn("This needs an access token or an API key. Sign in first.")
+    by_key = token.startswith(KEY_PREFIX)
+    user_id = await use_api_key(gateway.db, anonymous_cause(request), token) if by_key else gateway.tokens.read(token).user_id
+    return Caller(gateway, user_id, Cause(correlation_of(request), actor=str(user_id)), by_key)
+
+
+async def caller_of(request: Request) -> Caller:
+    """The same for what is no route. Raises `NotSignedIn`."""
+    return await signed_in(request, await _bearer(request))
+
+
+async def in_person(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
+    """Somebody who signed in with a password: a key that got lost must not make others, nor rule the installation."""
+    if caller.by_key:
+        raise NotAllowed("Sign in with a password for this; an API key may not.")
+    return caller
 
 
 @dataclass(frozen=True)
 class Access(Caller):
-    """A member's request in one workspace. Only `reader`, `writer` and `owner` make one: no route asks for membership itself."""
+    """A member's request in one workspace. Only `access_of` makes one: no route or tool asks for membership itself."""
 
     workspace_id: UUID
     role: Role
 
 
-async def reader(workspace_id: UUID, caller: Annotated[Caller, Depends(signed_in)]) -> Access:
-    """Any member. Raises `NotFound` for everybody else: who is no member does not learn that there is such a workspace."""
+async def access_of(caller: Caller, workspace_id: UUID) -> Access:
+    """Any member's. Raises `NotFound` for everybody else: who is no member does not learn that there is such a workspace."""
     async with caller.gateway.db.read() as session:
         role = await repository.role_of(session, workspace_id, caller.user_id)
     if role is None:
         raise NotFound("There is no such workspace.")
-    return Access(caller.gateway, caller.identity, caller.cause, workspace_id, role)
+    return Access(caller.gateway, caller.user_id, caller.cause, caller.by_key, workspace_id, role)
+
+
+async def reader(workspace_id: UUID, caller: Annotated[Caller, Depends(signed_in)]) -> Access:
+    """Any member; see `access_of`."""
+    return await access_of(caller, workspace_id)
 
 
 async def writer(access: Annotated[Access, Depends(reader)]) -> Access:
@@ -131,7 +151,7 @@ async def owner(access: Annotated[Access, Depends(reader)]) -> Access:
     return access
 
 
-async def administrator(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
+async def administrator(caller: Annotated[Caller, Depends(in_person)]) -> Caller:
     """An administrator of the installation."""
     async with caller.gateway.db.read() as session:
         user = await repository.user_by_id(session, caller.user_id)
@@ -162,6 +182,7 @@ def paging(
 
 
 SignedIn = Annotated[Caller, Depends(signed_in)]
+InPerson = Annotated[Caller, Depends(in_person)]
 Reader = Annotated[Access, Depends(reader)]
 Writer = Annotated[Access, Depends(writer)]
 Owner = Annotated[Access, Depends(owner)]

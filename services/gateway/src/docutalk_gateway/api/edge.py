@@ -12,8 +12,7 @@ from uuid import UUID
 
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.telemetry import get_logger, span
-from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi import Request, Response
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
@@ -61,7 +60,7 @@ def trace_id_of(request: Request) -> str:
 class Edge:
     """The outermost layer around the application, inside CORS only. `on_error` makes the answer to what nobody caught."""
 
-    def __init__(self, app: ASGIApp, *, on_error: Callable[[Request], JSONResponse]) -> None:
+    def __init__(self, app: ASGIApp, *, on_error: Callable[[Request], Response]) -> None:
         self._app = app
         self._on_error = on_error
 

@@ -11,7 +11,7 @@ from docutalk_common.errors import RequestFailed
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from docutalk_gateway.api.context import Gateway, gateway_of
+from docutalk_gateway.api.context import gateway_of, signed_in
 from docutalk_gateway.api.edge import correlation_of
 from docutalk_gateway.use_cases.remember_request import Remembered, RequestKey, claim, release, remember
 
@@ -60,7 +60,7 @@ class IdempotentRoute(APIRoute):
             if key is None:
                 return await handle(request)
             gateway = gateway_of(request)
-            named = RequestKey(_caller(gateway, request), f"{request.method} {request.url.path}", key)
+            named = RequestKey(await _caller(request), f"{request.method} {request.url.path}", key)
             cause = Cause(correlation_of(request))
             fingerprint = gateway.fingerprint(await request.body())
             earlier = await claim(gateway.db, cause, named, fingerprint)
@@ -79,6 +79,6 @@ class IdempotentRoute(APIRoute):
         return handle_once
 
 
-def _caller(gateway: Gateway, request: Request) -> UUID:
+async def _caller(request: Request) -> UUID:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return gateway.tokens.read(token).user_id if scheme.lower() == "bearer" else NOBODY
+    return (await signed_in(request, token)).user_id if scheme.lower() == "bearer" else NOBODY

@@ -47,4 +47,4 @@ def _add_problems(document: dict[str, Any]) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = answer
+            operation["responses"].setdefault("default", answer)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from docutalk_common.contracts import chat, ingest
+from docutalk_common.contracts import ingest
 from docutalk_common.contracts.ingest import BulkAction, DocumentStatus, RunStatus, SourceKind
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
@@ -598,96 +598,6 @@ class Source(BaseModel):
         """As ingest tells it."""
         last_run = SourceRun.of(source.last_run) if source.last_run else None
         return cls.model_validate({"id": source.source_id, **source.model_dump(), "last_run": last_run})
-
-
-# Chat ------------------------------------------------------------------------------------------------------------
-
-
-class ChatRequest(Body):
-    """A message. Without `session_id` a conversation begins; `document_ids` and `topic` narrow what is looked at."""
-
-    message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
-    session_id: UUID | None = None
-    selected_text: Text | None = None
-    document_ids: Annotated[list[UUID], Field(max_length=1000)] = []
-    topic: Annotated[str, Field(max_length=200)] | None = None
-
-
-class Citation(BaseModel):
-    """`quote` is `text[start:end]` of that page, checked before it was sent. `marker` is the number in the response.
-
-    `version` is the document's version that was cited. `source_deleted_at` is set when the document was deleted since: the
-    quote stands, its page is gone.
-    """
-
-    marker: int
-    document_id: UUID
-    version: int
-    filename: str
-    page: int
-    start: int
-    end: int
-    quote: str
-    source_deleted_at: datetime | None = None
-
-    @classmethod
-    def of(cls, citation: chat.Citation) -> Citation:
-        """As chat tells it."""
-        return cls.model_validate(citation.model_dump())
-
-
-class ChatAnswer(BaseModel):
-    """`supported` is false when nothing in the documents supports an answer; `response` then says so.
-
-    `message_id` is that of the answer, as it stands in the session's messages.
-    """
-
-    response: str
-    session_id: UUID
-    message_id: UUID
-    timestamp: datetime
-    supported: bool
-    citations: list[Citation]
-
-    @classmethod
-    def of(cls, answer: chat.Answer) -> ChatAnswer:
-        """As chat tells it."""
-        return cls(
-            response=answer.response,
-            session_id=answer.session_id,
-            message_id=answer.answer_id,
-            timestamp=answer.created_at,
-            supported=answer.supported,
-            citations=[Citation.of(citation) for citation in answer.citations],
-        )
-
-
-class ChatSession(BaseModel):
-    """A conversation."""
-
-    id: UUID
-    title: str
-    created_at: datetime
-    updated_at: datetime
-
-
-class ChatMessage(BaseModel):
-    """One turn of a conversation."""
-
-    id: UUID
-    role: Literal["user", "assistant"]
-    text: str
-    citations: list[Citation]
-    created_at: datetime
-
-
-class ChatMessages(BaseModel):
-    """A whole conversation, oldest first."""
-
-    items: list[ChatMessage]
-    total: int
-    page: int = 1
-    per_page: int
 
 
 # Operations ------------------------------------------------------------------------------------------------------

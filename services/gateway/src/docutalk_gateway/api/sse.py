@@ -22,16 +22,17 @@ RETRY_MILLISECONDS = 2000
 
 @dataclass(frozen=True)
 class ServerEvent:
-    """`data` is JSON in one line. `id` is what the client sends back as `Last-Event-ID`."""
+    """`data` is JSON in one line. `id` is what the client sends back as `Last-Event-ID`. Without a name it is a `message`."""
 
-    event: str
+    event: str | None
     data: bytes
     id: int | None = None
 
     def encode(self) -> bytes:
         """As it goes over the wire."""
         head = b"" if self.id is None else b"id: %d\n" % self.id
-        return head + b"event: " + self.event.encode() + b"\ndata: " + self.data + b"\n\n"
+        name = b"" if self.event is None else b"event: " + self.event.encode() + b"\n"
+        return head + name + b"data: " + self.data + b"\n\n"
 
 
 def last_event_id(value: str | None) -> int | None:
@@ -44,6 +45,9 @@ class EventStream(Response):
     from the source, which alone decides how much it holds. A client that takes nothing for 30 s is cut."""
 
     media_type = "text/event-stream"
+    greeting = b"retry: %d\n\n" % RETRY_MILLISECONDS
+    farewell = b""
+    """Sent when the process stops before the events end: by itself a client of these streams comes back for the rest."""
 
     def __init__(
         self,
@@ -69,13 +73,13 @@ class EventStream(Response):
             async with asyncio.timeout(self._patience):
                 await send({"type": "http.response.body", "body": data, "more_body": more})
 
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(disconnected(receive))
         closing = asyncio.create_task(self._closing.wait())
         async with contextlib.aclosing(self._events) as events:
             following: asyncio.Task[ServerEvent] = asyncio.ensure_future(anext(events))
             try:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await write(b"retry: %d\n\n" % RETRY_MILLISECONDS)
+                await write(self.greeting)
                 while True:
                     done, _ = await asyncio.wait(
                         {following, gone, closing}, timeout=self._keep_alive, return_when=asyncio.FIRST_COMPLETED
@@ -84,7 +88,10 @@ class EventStream(Response):
                         event = following.result()
                         following = asyncio.ensure_future(anext(events))
                         await write(event.encode())
+                    elif gone in done:
+                        break
                     elif done:
+                        await write(self.farewell)
                         break
                     else:
                         await write(b": keep-alive\n\n")
@@ -111,6 +118,7 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Waits until the client is gone. The request's body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -34,7 +34,7 @@ class NewMessage:
     message_id: UUID | None = None
     selected_text: str | None = None
     document_ids: Sequence[UUID] = ()
-    filters: SearchFilters = SearchFilters()
+    filters: SearchFilters = field(default_factory=SearchFilters)
     turns: Sequence[Turn] | None = None
     instructions: str | None = None
     temperature: float | None = None
