@@ -1,157 +1,156 @@
-"""The client against a real server that speaks OpenAI's chat completions."""
+"""What is OpenAI's own: the fields that not every endpoint takes, and thoughts among the text."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from docutalk_common.llm import Endpoint, LanguageModel, ModelError, ModelMessage, connect
-from docutalk_common.llm.model import ANTHROPIC, OPENAI
-from docutalk_common.testing.llm_server import MODEL, Reply, ScriptedModel
+from docutalk_common.llm import ModelError, ModelOptions
+from docutalk_common.testing.http_server import serving
+from docutalk_common.testing.llm_server import Reply, ScriptedModel
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
 
-HELLO = [ModelMessage("system", "Be brief."), ModelMessage("user", "Hello?")]
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ScriptedModel]:
-    async with ScriptedModel() as server:
-        yield server
+from .asking import HELLO, Connect, pieces_of
 
 
-@pytest.fixture
-async def model(server: ScriptedModel) -> AsyncIterator[LanguageModel]:
-    model = connect(Endpoint(server.base_url, "tiny", "secret"))
-    yield model
-    await model.close()
-
-
-async def test_answer_arrives_piece_by_piece(server: ScriptedModel, model: LanguageModel) -> None:
-    server.script(Reply(["Hel", "lo ", "wörld", "."]))
-    async with model.stream(HELLO) as texts:
-        assert [text async for text in texts] == ["Hel", "lo ", "wörld", "."]
-    assert server.requests[0].body == {
-        "model": "tiny",
-        "stream": True,
-        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}],
-    }
+async def test_request_has_nothing_that_is_not_wanted(server: ScriptedModel, connected: Connect) -> None:
+    model = connected()
+    await pieces_of(model)
+    await model.complete(HELLO)
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]
+    asked = {"model": "tiny", "messages": messages}
+    assert [request.body for request in server.requests] == [
+        {**asked, "stream": True, "stream_options": {"include_usage": True}},
+        {**asked, "stream": False},
+    ]
     assert server.requests[0].authorization == "Bearer secret"
 
 
-async def test_characters_that_cannot_be_stored_are_taken_out(server: ScriptedModel, model: LanguageModel) -> None:
-    server.script(Reply(["a\0b", "\ud83d", "🍎é", "\0"]))
-    async with model.stream(HELLO) as texts:
-        assert [text async for text in texts] == ["ab", "\ufffd", "🍎é"]
+async def test_endpoint_that_tells_no_usage_answers_all_the_same(server: ScriptedModel, connected: Connect) -> None:
+    server.default = Reply(usage=False)
+    model = connected()
+    async with model.stream(HELLO) as stream:
+        assert [text async for text in stream] == ["Yes."]
+    assert stream.usage is None
+    assert (await model.complete(HELLO)).usage is None
 
 
-async def test_first_piece_is_there_before_the_last_is_made(server: ScriptedModel, model: LanguageModel) -> None:
-    server.script(Reply(["a", "b"], delay=30))
-    async with asyncio.timeout(10), model.stream(HELLO) as texts:
-        assert await anext(aiter(texts)) == "a"
+@pytest.mark.parametrize("status", [400, 422])
+async def test_field_that_is_refused_is_left_out_from_then_on(server: ScriptedModel, connected: Connect, status: int) -> None:
+    refusal = Reply(status=status, error={"message": "Extra inputs are not permitted: body.stream_options"})
+    server.default = lambda request: refusal if "stream_options" in request.body else Reply()
+    model = connected()
+    assert [await pieces_of(model) for _ in range(2)] == [["Yes."], ["Yes."]]
+    assert ["stream_options" in request.body for request in server.requests] == [True, False, False]
 
 
-async def test_leaving_early_ends_the_request_at_the_server(server: ScriptedModel, model: LanguageModel) -> None:
-    server.script(Reply(["x"] * 1000, delay=0.02))
-    async with model.stream(HELLO) as texts:
-        await anext(aiter(texts))
-    async with asyncio.timeout(10):
-        await server.abandoned.wait()
+async def test_limit_of_the_answer_is_sent_under_its_other_name_then_not_at_all(
+    server: ScriptedModel, connected: Connect
+) -> None:
+    refused = ["max_tokens"]
+
+    def reply(request: Any) -> Reply:
+        named = next((name for name in refused if name in request.body), None)
+        if named is None:
+            return Reply()
+        message = f"Unsupported parameter: '{named}' is not supported with this model. Use 'max_completion_tokens' instead."
+        return Reply(status=400, error={"message": message, "code": "unsupported_parameter"})
+
+    server.default = reply
+    model = connected()
+    await model.complete(HELLO, ModelOptions(max_tokens=9))
+    assert server.requests[-1].body["max_completion_tokens"] == 9
+    refused.append("max_completion_tokens")
+    await model.complete(HELLO, ModelOptions(max_tokens=9))
+    assert server.requests[-1].body.keys() == {"model", "messages", "stream"}
+    assert len(server.requests) == 4
 
 
-async def test_without_a_model_name_the_first_listed_is_used(server: ScriptedModel) -> None:
-    model = connect(Endpoint(server.base_url))
-    assert await model.complete(HELLO) == "Yes."
-    assert server.requests[0].body["model"] == MODEL
-    await model.close()
-
-
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        (401, "model_unauthorized"),
-        (403, "model_unauthorized"),
-        (404, "model_rejected"),
-        (400, "model_rejected"),
-        (429, "model_rate_limited"),
-        (500, "model_unavailable"),
-        (503, "model_unavailable"),
-    ],
-)
-async def test_refusal_is_named_and_not_tried_twice(server: ScriptedModel, model: LanguageModel, status: int, code: str) -> None:
-    server.script(Reply(status=status))
+async def test_refusal_that_names_no_optional_field_is_final(server: ScriptedModel, connected: Connect) -> None:
+    server.script(Reply(status=400, error={"message": "temperature"}))
     with pytest.raises(ModelError) as raised:
-        await model.complete(HELLO)
-    assert raised.value.code == code
-    assert "secret" not in str(raised.value)
+        await pieces_of(connected())
+    assert raised.value.code == "model_rejected"
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("reply", [Reply("abc", cut_after=2), Reply("abc", end_after=2), Reply("abc", error_after=2)])
-async def test_answer_that_breaks_off_is_an_error_after_its_pieces(
-    server: ScriptedModel, model: LanguageModel, reply: Reply
-) -> None:
-    server.script(reply)
-    pieces: list[str] = []
+async def test_thoughts_before_the_answer_are_left_out(server: ScriptedModel, connected: Connect) -> None:
+    server.default = Reply(["<th", "ink>Hm. </thi", "nk", ">\n\n4", "2 <think>"])
+    model = connected()
+    assert "".join(await pieces_of(model)) == "42 <think>"
+    assert (await model.complete(HELLO)).text == "42 <think>"
 
-    async def read() -> None:
-        async with model.stream(HELLO) as texts:
-            async for text in texts:
-                pieces.append(text)  # noqa: PERF401, the pieces before the error count
 
+async def test_prompt_that_is_too_long_is_named_inside_of_a_stream_too(server: ScriptedModel, connected: Connect) -> None:
+    server.script(Reply(error_after=0, error={"message": "the request exceeds the available context size"}))
     with pytest.raises(ModelError) as raised:
-        await read()
-    assert pieces == ["a", "b"]
-    assert raised.value.code == "model_interrupted"
+        await pieces_of(connected())
+    assert raised.value.code == "model_context_exceeded"
 
 
-async def test_endpoint_that_is_not_there_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    model = connect(Endpoint(f"http://127.0.0.1:{port}/v1", "tiny"))
-    with pytest.raises(ModelError) as raised:
-        await model.complete(HELLO)
-    assert raised.value.code == "model_unavailable"
-    await model.close()
+def stream_of(*chunks: object) -> Response:
+    """A stream of exactly these chunks."""
+    return Response("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks), media_type="text/event-stream")
 
 
-async def test_endpoint_that_is_silent_times_out(server: ScriptedModel) -> None:
-    server.script(Reply(first_delay=30))
-    model = connect(Endpoint(server.base_url, "tiny", silence_timeout=0.2))
-    with pytest.raises(ModelError) as raised:
-        await model.complete(HELLO)
-    assert raised.value.code == "model_timeout"
-    await model.close()
+@pytest.fixture
+async def peculiar(connected: Connect) -> AsyncIterator[Any]:
+    """Connects to a server that gives one answer to everything."""
+    answers: list[Response] = []
+
+    async def answer(_: Request) -> Response:
+        return answers[0]
+
+    async with serving(Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])) as url:
+
+        def connect_to(response: Response) -> Any:
+            answers[:] = [response]
+            return connected(base_url=f"{url}/v1")
+
+        yield connect_to
 
 
-def choose(**given: str) -> Endpoint | None:
-    names = ("base_url", "model", "api_key", "openai_api_key", "anthropic_api_key")
-    return Endpoint.choose(**{name: given.get(name) for name in names})
+def chunk(finish_reason: str | None = None, **delta: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
 
 
-def test_no_settings_mean_no_model() -> None:
-    assert choose() is None
-    assert choose(model="x") is None
+async def test_reasoning_beside_the_text_is_no_text(peculiar: Any) -> None:
+    chunks = [chunk(reasoning_content="Hm."), chunk(content=None, reasoning="Well."), chunk(content="42"), chunk("stop")]
+    assert await pieces_of(peculiar(stream_of(*chunks))) == ["42"]
 
 
-def test_own_address_comes_before_the_keys_of_providers() -> None:
-    endpoint = choose(base_url="http://127.0.0.1:11434/v1", model="m", anthropic_api_key="a")
-    assert endpoint == Endpoint("http://127.0.0.1:11434/v1", "m", None)
+async def test_cached_tokens_cost_less_and_strange_counts_do_no_harm(peculiar: Any) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": None, "prompt_tokens_details": {"cached_tokens": 800}}
+    model = peculiar(stream_of(chunk(content="42"), chunk("stop"), {"choices": [], "usage": usage}))
+    async with model.stream(HELLO, ModelOptions(model="gpt-4.1-mini")) as stream:
+        assert [text async for text in stream] == ["42"]
+    assert stream.usage is not None
+    assert (stream.usage.input_tokens, stream.usage.output_tokens) == (1000, 0)
+    assert stream.usage.cost_usd == pytest.approx(200 * 0.4e-6 + 800 * 0.1e-6)
 
 
-def test_key_of_openai_alone_is_enough() -> None:
-    endpoint = choose(openai_api_key="k")
-    assert endpoint is not None
-    assert (endpoint.base_url, endpoint.api_key) == (OPENAI, "k")
-    assert endpoint.model
-
-
-def test_key_of_anthropic_alone_means_its_compatible_endpoint() -> None:
-    endpoint = choose(anthropic_api_key="k")
-    assert endpoint is not None
-    assert (endpoint.base_url, endpoint.api_key) == (ANTHROPIC, "k")
-    assert endpoint.model
-
-
-def test_key_is_not_in_the_representation() -> None:
-    assert "hidden" not in repr(Endpoint("http://x/v1", api_key="hidden"))
+@pytest.mark.parametrize(
+    "response",
+    [
+        HTMLResponse("<h1>Welcome</h1>"),
+        JSONResponse({"choices": [], "data": 5}),
+        JSONResponse([]),
+        stream_of(5),
+        stream_of({"choices": None}),
+    ],
+)
+async def test_what_is_no_answer_is_an_error(peculiar: Any, response: Response) -> None:
+    model = peculiar(response)
+    for answer, code in (
+        (model.complete(HELLO), "model_unavailable"),
+        (model.models(), "model_unavailable"),
+        (pieces_of(model), "model_interrupted"),
+    ):
+        with pytest.raises(ModelError) as raised:
+            await answer
+        assert raised.value.code == code

@@ -1,33 +1,32 @@
-"""Any endpoint that speaks OpenAI's chat completions: OpenAI, Anthropic's compatible one, Ollama, LM Studio, vLLM."""
+"""Any endpoint that speaks OpenAI's chat completions: OpenAI, Ollama, LM Studio, vLLM, OpenRouter."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
-from urllib.parse import urlsplit
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import openai
-from openai import AsyncOpenAI, AsyncStream
-from openai.types.chat import (
-    ChatCompletionAssistantMessageParam,
-    ChatCompletionChunk,
-    ChatCompletionMessageParam,
-    ChatCompletionSystemMessageParam,
-    ChatCompletionUserMessageParam,
-)
+from openai import AsyncOpenAI, AsyncStream, RequestOptions
 
-from docutalk_common.llm.model import Endpoint, ModelError, ModelMessage
+from docutalk_common.llm import ollama, refusals
+from docutalk_common.llm.answer_text import ThoughtFilter, storable
+from docutalk_common.llm.model import USUAL, Completion, Endpoint, ModelMessage, ModelOptions, ModelUsage
+from docutalk_common.llm.model_at_endpoint import Answer, ModelAtEndpoint
+from docutalk_common.llm.optional_fields import OptionalFields
+from docutalk_common.llm.prices import usage_of
+
+_PATH = "/chat/completions"
 
 
-class OpenAICompatibleModel:
-    """Sends only `model`, `messages` and `stream`: everything beyond that some endpoint refuses."""
+class OpenAICompatibleModel(ModelAtEndpoint):
+    """Sends `model`, `messages` and `stream`, beyond that only what is wanted, and no field again that was refused."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._model = endpoint.model
-        self._host = urlsplit(endpoint.base_url).netloc
+        super().__init__(endpoint)
+        self._optional = OptionalFields()
         self._client = AsyncOpenAI(
-            base_url=endpoint.base_url,
+            base_url=f"{_root(endpoint)}/v1" if endpoint.provider == "ollama" else endpoint.base_url,
             # Local servers want no key, the library wants one.
             api_key=endpoint.api_key or "none",
             max_retries=0,
@@ -35,88 +34,145 @@ class OpenAICompatibleModel:
         )
 
     @contextlib.asynccontextmanager
-    async def stream(self, messages: Sequence[ModelMessage]) -> AsyncIterator[AsyncIterator[str]]:
-        with self._errors():
-            model = await self._name()
-            stream = await self._client.chat.completions.create(
-                model=model, messages=[_as_param(message) for message in messages], stream=True
+    async def stream(self, messages: Sequence[ModelMessage], options: ModelOptions = USUAL) -> AsyncIterator[Answer]:
+        model = options.model or await self.default_model()
+        request = _request(model, messages)
+
+        async def create(fields: dict[str, object]) -> AsyncStream[object]:
+            # As plain JSON: to make the library's object of each chunk takes three times as long as all the rest.
+            return await self._client.post(
+                _PATH, body={**request, "stream": True, **fields}, cast_to=object, stream=True, stream_cls=AsyncStream[object]
             )
+
+        fields = {"stream_options": {"include_usage": True}, **_wanted(options)}
+        with _errors(self._host):
+            stream = await self._optional.send(model, fields, create, _refusal)
+        answer = _StreamedAnswer(self._endpoint, self._host, model, stream)
         try:
-            yield self._texts(stream)
+            yield answer
         finally:
+            await answer.close()
             await stream.close()
 
-    async def complete(self, messages: Sequence[ModelMessage]) -> str:
-        async with self.stream(messages) as texts:
-            return "".join([text async for text in texts])
+    async def complete(self, messages: Sequence[ModelMessage], options: ModelOptions = USUAL) -> Completion:
+        """See `LanguageModel`."""
+        model = options.model or await self.default_model()
+        request = _request(model, messages)
+
+        async def create(fields: dict[str, object]) -> Any:
+            return await self._client.post(_PATH, body={**request, "stream": False, **fields}, cast_to=object)
+
+        with _errors(self._host):
+            answer = await self._optional.send(model, _wanted(options), create, _refusal)
+            thoughts = ThoughtFilter()
+            text = thoughts.feed(_text(answer["choices"][0]["message"])) + thoughts.finish()
+            return Completion(text, _usage(self._endpoint, model, answer.get("usage")))
+
+    async def models(self) -> list[str]:
+        """See `LanguageModel`."""
+        with _errors(self._host):
+            listed = await self._client.models.list()
+            # Some servers without a model say null.
+            return [model.id for model in listed.data or []]
 
     async def close(self) -> None:
+        """Closes the connections."""
         await self._client.close()
 
-    async def _texts(self, stream: AsyncStream[ChatCompletionChunk]) -> AsyncIterator[str]:
+    async def _context_told(self, model: str) -> int | None:
+        if self._endpoint.provider != "ollama":
+            return None
+        root = _root(self._endpoint)
+
+        async def ask(path: str, body: dict[str, str] | None) -> object:
+            within: RequestOptions = {"timeout": ollama.SECONDS}
+            if body is None:
+                return await self._client.get(f"{root}{path}", cast_to=object, options=within)
+            return await self._client.post(f"{root}{path}", cast_to=object, body=body, options=within)
+
+        with _errors(self._host):
+            return await ollama.context_length(ask, model)
+
+
+class _StreamedAnswer(Answer):
+    """Deltas with text; what a model only thinks is not among it."""
+
+    def __init__(self, endpoint: Endpoint, host: str, model: str, stream: AsyncStream[Any]) -> None:
+        super().__init__()
+        self._endpoint, self._host, self._model, self._stream = endpoint, host, model, stream
+
+    async def _texts(self) -> AsyncGenerator[str]:
+        thoughts = ThoughtFilter()
         finished = False
-        with self._errors(interrupted=True):
-            async for chunk in stream:
-                for choice in chunk.choices[:1]:
-                    if text := _storable(choice.delta.content or ""):
+        with _errors(self._host, self):
+            async for chunk in self._stream:
+                self.usage = _usage(self._endpoint, self._model, chunk.get("usage")) or self.usage
+                for choice in (chunk.get("choices") or [])[:1]:
+                    finished = finished or choice.get("finish_reason") is not None
+                    if text := thoughts.feed(_text(choice["delta"])):
+                        self.begun = True
                         yield text
-                    finished = finished or choice.finish_reason is not None
         if not finished:
             # A proxy that dies closes the stream as if it were complete; only the finish reason tells.
-            raise ModelError("model_interrupted", f"The language model at {self._host} stopped in the middle of its answer.")
-
-    async def _name(self) -> str:
-        if self._model is None:
-            listed = await self._client.models.list()
-            if not listed.data:
-                raise ModelError("model_rejected", f"{self._host} lists no model. Set DOCUTALK_LLM_MODEL to the one to use.")
-            self._model = listed.data[0].id
-        return self._model
-
-    @contextlib.contextmanager
-    def _errors(self, *, interrupted: bool = False) -> Iterator[None]:
-        """Says in our words what the library raises. Reasons never repeat what an endpoint says: it may quote the key."""
-        host = self._host
-        try:
-            yield
-        except openai.APITimeoutError as error:
-            raise ModelError("model_timeout", f"The language model at {host} did not answer in time.") from error
-        except openai.APIConnectionError as error:
-            if interrupted:
-                raise ModelError(
-                    "model_interrupted", f"The language model at {host} stopped in the middle of its answer."
-                ) from error
-            raise ModelError("model_unavailable", f"The language model at {host} cannot be reached.") from error
-        except openai.RateLimitError as error:
-            raise ModelError(
-                "model_rate_limited", f"The language model at {host} takes no more questions for now. Try again in a while."
-            ) from error
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise ModelError("model_unauthorized", f"The language model at {host} refused the key it was given.") from error
-        except openai.APIStatusError as error:
-            if error.status_code >= 500:
-                raise ModelError("model_unavailable", f"The language model at {host} failed ({error.status_code}).") from error
-            raise ModelError(
-                "model_rejected", f"The language model at {host} did not accept the request ({error.status_code})."
-            ) from error
-        except (openai.APIError, ValueError) as error:
-            # An error inside the stream, or a stream that is no JSON.
-            code = "model_interrupted" if interrupted else "model_unavailable"
-            raise ModelError(code, f"The language model at {host} answered with something that is no answer.") from error
+            raise refusals.interrupted(self._host, begun=self.begun)
+        if text := thoughts.finish():
+            yield text
 
 
-def _storable(text: str) -> str:
-    """Without NUL, which PostgreSQL refuses, and without halves of surrogate pairs, which UTF-8 cannot say."""
-    if text.isascii():
-        return text.replace("\0", "")
-    return text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+@contextlib.contextmanager
+def _errors(host: str, answer: Answer | None = None) -> Iterator[None]:
+    """Says in our words what the library raises while it sends, or reads the answer. The cause is left out: its text is the
+    endpoint's, which may quote the key."""
+    try:
+        yield
+    except openai.APITimeoutError:
+        raise refusals.timed_out(host) from None
+    except openai.APIConnectionError:
+        raise (refusals.interrupted(host, begun=answer.begun) if answer else refusals.unreachable(host)) from None
+    except openai.APIStatusError as error:
+        raise refusals.refused(host, error.status_code, _said(error), error.response.headers) from None
+    except (openai.APIError, ValueError, TypeError, AttributeError, LookupError) as error:
+        # An error inside of the stream, or an answer that is none.
+        if isinstance(error, openai.APIError) and refusals.exceeds_context(_said(error)):
+            raise refusals.context_exceeded(host) from None
+        raise (refusals.interrupted(host, begun=answer.begun) if answer else refusals.not_an_answer(host)) from None
 
 
-def _as_param(message: ModelMessage) -> ChatCompletionMessageParam:
-    match message.role:
-        case "system":
-            return ChatCompletionSystemMessageParam(role="system", content=message.content)
-        case "user":
-            return ChatCompletionUserMessageParam(role="user", content=message.content)
-        case "assistant":
-            return ChatCompletionAssistantMessageParam(role="assistant", content=message.content)
+def _said(error: openai.APIError) -> str:
+    return f"{error.message} {error.body}"
+
+
+def _refusal(error: Exception) -> str | None:
+    return _said(error) if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)) else None
+
+
+def _root(endpoint: Endpoint) -> str:
+    return endpoint.base_url.rstrip("/").removesuffix("/v1")
+
+
+def _wanted(options: ModelOptions) -> dict[str, object]:
+    fields = {"temperature": options.temperature, "max_tokens": options.max_tokens}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _request(model: str, messages: Sequence[ModelMessage]) -> dict[str, object]:
+    return {"model": model, "messages": [{"role": message.role, "content": message.content} for message in messages]}
+
+
+def _text(message: dict[str, object]) -> str:
+    """The text of a message or delta; what is no text among its content is no part of the answer."""
+    content = message.get("content")
+    return storable(content) if isinstance(content, str) else ""
+
+
+def _usage(endpoint: Endpoint, model: str, told: object) -> ModelUsage | None:
+    if not isinstance(told, dict) or not told:
+        return None
+    details = told.get("prompt_tokens_details")
+    return usage_of(
+        endpoint,
+        model,
+        input_tokens=told.get("prompt_tokens"),
+        output_tokens=told.get("completion_tokens"),
+        cached_tokens=details.get("cached_tokens") if isinstance(details, dict) else None,
+    )
