@@ -17,15 +17,16 @@ from docutalk_gateway.use_cases.post_message import NewMessage, Poster, post_mes
 async def post(access: Access, message: NewMessage, *, idempotency_key: str | None = None, body: bytes = b"") -> PostedMessage:
     """Posts a message in the caller's name; see `post_message`. `body` is what a repeated key must come with again."""
     gateway = access.gateway
-    return await post_message(
-        gateway.db,
-        gateway.broker.requests,
-        access.cause,
-        Poster(access.workspace_id, access.user_id, gateway.settings.chat_messages_per_minute),
-        message,
-        idempotency_key=idempotency_key,
-        fingerprint=gateway.fingerprint(body),
-    )
+    async with gateway.question_slots:
+        return await post_message(
+            gateway.db,
+            gateway.broker.requests,
+            access.cause,
+            Poster(access.workspace_id, access.user_id, gateway.settings.chat_messages_per_minute),
+            message,
+            idempotency_key=idempotency_key,
+            fingerprint=gateway.fingerprint(body),
+        )
 
 
 def frames(access: Access, posted: PostedMessage, *, after: int | None = None) -> AsyncGenerator[AnswerFrame]:

@@ -31,6 +31,9 @@ CALLER = "docutalk.caller"
 """Where what is no route finds the `Caller` in a request's scope."""
 # An upload holds about two parts of 8 MiB; more at once wait for their turn.
 UPLOADS_AT_ONCE = 12
+# Questions that are being posted, not those that are being answered: of hundreds at the same moment each would else wait for all
+# others, until none is in time.
+QUESTIONS_AT_ONCE = 32
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Gateway:
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     upload_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
+    question_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(QUESTIONS_AT_ONCE))
     stopping: set[asyncio.Task[None]] = field(default_factory=set)
     """What is done about requests whose clients went away."""
 

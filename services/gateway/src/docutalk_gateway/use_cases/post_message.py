@@ -19,6 +19,8 @@ from docutalk_gateway.adapters.models import PostedMessage
 from docutalk_gateway.domain import KeyReused, TooManyMessages
 
 MINUTE_SECONDS = 60.0
+# It is not asked twice, and chat may be busy with hundreds of answers. When it is away, that is known at once.
+OPEN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ async def post_message(
         ),
         SessionOpened,
         cause=cause,
+        timeout=OPEN_SECONDS,
     )
     async with db.read() as session:
         workspace = await repository.workspace_of(session, workspace_id, user_id)
