@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from docutalk_common.contracts.embed import (
@@ -15,6 +16,7 @@ from docutalk_common.contracts.embed import (
     SearchMode,
     SearchPassages,
 )
+from docutalk_common.contracts.envelope import Contract
 from docutalk_common.contracts.ingest import GetPages, Page, PageRef, Pages
 from docutalk_common.db import Cause
 from docutalk_common.errors import DependencyUnavailable, RequestFailed
@@ -24,12 +26,16 @@ from docutalk_common.telemetry import get_logger
 from docutalk_chat.domain.answers import PASSAGES, AnswerNotPossible
 from docutalk_chat.domain.place import phrases
 
+R = TypeVar("R", bound=Contract)
+
 log = get_logger(__name__)
 
 SEARCH_SECONDS = 1.5
 """In all, with the second try: who asks learns within two seconds that search is away."""
 MODEL_SECONDS = 1.0
 """An embedding model may be at an endpoint that hangs: rather than none at all, passages that the words find are enough then."""
+AT_ONCE = 16
+"""Questions to other services on their way, as many as each of them answers at a time."""
 PROBE_PASSAGES = 4
 """The same sentence may stand in several documents."""
 PAGES_SECONDS = 1.5
@@ -40,7 +46,13 @@ class Library:
     """Requests to other services, with their failures in the words of an answer."""
 
     def __init__(self, requests: RequestClient) -> None:
-        self._requests = requests
+        self._client = requests
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def _ask(self, subject: str, request: Contract, response: type[R], *, timeout: float, cause: Cause | None = None) -> R:
+        """`timeout` begins when it is this question's turn: of hundreds that come at once none fails for the others' sake."""
+        async with self._slots:
+            return await self._client.ask(subject, request, response, cause=cause, timeout=timeout)
 
     async def search(
         self, workspace_id: UUID, query: str, filters: SearchFilters, cause: Cause, *, limit: int = PASSAGES
@@ -56,9 +68,7 @@ class Library:
             filters=filters,
         )
         try:
-            found = await self._requests.ask(
-                "rpc.embed.v1.passage.search", question, PassagesFound, cause=cause, timeout=SEARCH_SECONDS
-            )
+            found = await self._ask("rpc.embed.v1.passage.search", question, PassagesFound, cause=cause, timeout=SEARCH_SECONDS)
         except (RequestFailed, DependencyUnavailable) as error:
             log.warning("search failed", code=error.code, reason=str(error))
             raise AnswerNotPossible(
@@ -83,8 +93,7 @@ class Library:
             for phrase in phrases(selected)
         ]
         asked = [
-            self._requests.ask("rpc.embed.v1.passage.search", one, PassagesFound, cause=cause, timeout=SEARCH_SECONDS)
-            for one in questions
+            self._ask("rpc.embed.v1.passage.search", one, PassagesFound, cause=cause, timeout=SEARCH_SECONDS) for one in questions
         ]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found: dict[UUID, Passage] = {}
@@ -101,7 +110,7 @@ class Library:
             return []
         try:
             question = GetPages(workspace_id=workspace_id, pages=list(refs))
-            found = await self._requests.ask("rpc.ingest.v1.page.get", question, Pages, cause=cause, timeout=PAGES_SECONDS)
+            found = await self._ask("rpc.ingest.v1.page.get", question, Pages, cause=cause, timeout=PAGES_SECONDS)
         except (RequestFailed, DependencyUnavailable) as error:
             log.warning("pages could not be read", code=error.code, reason=str(error))
             raise AnswerNotPossible(
@@ -113,9 +122,7 @@ class Library:
     async def vectors(self, texts: Sequence[str]) -> list[list[float]] | None:
         """A unit vector for each text, or None when there are none to be had right now: they only improve an answer."""
         try:
-            found = await self._requests.ask(
-                "rpc.embed.v1.text.embed", EmbedTexts(texts=list(texts)), Embeddings, timeout=VECTORS_SECONDS
-            )
+            found = await self._ask("rpc.embed.v1.text.embed", EmbedTexts(texts=list(texts)), Embeddings, timeout=VECTORS_SECONDS)
         except (RequestFailed, DependencyUnavailable) as error:
             log.info("answering without sentence vectors", code=error.code, reason=str(error))
             return None

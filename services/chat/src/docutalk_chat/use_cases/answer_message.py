@@ -31,6 +31,9 @@ from docutalk_chat.use_cases.find_passages import Finder, finding
 
 log = get_logger(__name__)
 
+PREPARED_AT_ONCE = 8
+"""Answers that look for their passages. Fewer than the connections to the database."""
+
 
 @dataclass
 class Draft:
@@ -75,12 +78,13 @@ class AnswerMessage:
         self._stops = stops
         self._js = js
         self._pace = Pace()
+        self._line = asyncio.Semaphore(PREPARED_AT_ONCE)
 
     async def __call__(self, posted: MessagePosted, delivery: Delivery) -> None:
         """Stores and publishes the answer. When it is stored already (a crash came before the ack), only its frames are
         published again, behind those of the first time."""
         started = time.monotonic()
-        async with finding(self._library, posted, delivery.cause) as finder:
+        async with finding(self._library, posted, delivery.cause, self._line) as finder:
             await self._answer(posted, delivery, finder)
         ANSWER_SECONDS.observe(time.monotonic() - started)
 

@@ -31,16 +31,27 @@ class Found:
 
 
 class Finder:
-    """Searches for one message. A question that speaks for itself is searched while it is being stored."""
+    """Searches for one message. A question that speaks for itself is searched while it is being stored.
 
-    def __init__(self, library: Library, posted: MessagePosted, cause: Cause) -> None:
+    So many at a time as `line` has slots: of hundreds of questions that come at once the first are answered first, instead of all
+    at the end, and connections to the database remain for whoever opens a conversation.
+    """
+
+    def __init__(self, library: Library, posted: MessagePosted, cause: Cause, line: asyncio.Semaphore) -> None:
         self._library = library
         self._posted = posted
         self.cause = cause
         self._scope = scope_of(posted)
+        self._line = line
+        self._in_line = False
         self._early: tuple[str, asyncio.Task[list[Passage] | AnswerNotPossible]] | None = None
-        if speaks_for_itself(posted.text):
-            query = search_query(posted.text, (), posted.selected_text)
+
+    async def begin(self) -> None:
+        """Waits for its turn to search, and takes it."""
+        await self._line.acquire()
+        self._in_line = True
+        if speaks_for_itself(self._posted.text):
+            query = search_query(self._posted.text, (), self._posted.selected_text)
             self._early = (query, asyncio.create_task(self._search(query, PASSAGES)))
 
     async def find(self, standing: str | None, earlier: Sequence[str], *, limit: int) -> Found:
@@ -66,12 +77,19 @@ class Finder:
         finally:
             if selection is not None:
                 selection.cancel()
+            self._leave_the_line()
 
     async def close(self) -> None:
         """Ends a search that nobody waits for."""
+        self._leave_the_line()
         if self._early is not None:
             self._early[1].cancel()
             await asyncio.gather(self._early[1], return_exceptions=True)
+
+    def _leave_the_line(self) -> None:
+        if self._in_line:
+            self._in_line = False
+            self._line.release()
 
     async def _passages(self, query: str, limit: int) -> list[Passage] | AnswerNotPossible:
         if self._early is not None and self._early[0] == query and limit <= PASSAGES:
@@ -88,10 +106,11 @@ class Finder:
 
 
 @contextlib.asynccontextmanager
-async def finding(library: Library, posted: MessagePosted, cause: Cause) -> AsyncIterator[Finder]:
-    """A finder that is closed at the end."""
-    finder = Finder(library, posted, cause)
+async def finding(library: Library, posted: MessagePosted, cause: Cause, line: asyncio.Semaphore) -> AsyncIterator[Finder]:
+    """A finder whose turn it is, closed at the end."""
+    finder = Finder(library, posted, cause, line)
     try:
+        await finder.begin()
         yield finder
     finally:
         await finder.close()
