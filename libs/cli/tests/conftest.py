@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import select
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +82,12 @@ def a_change(**changes: Any) -> Json:
     return change | {"started_at": "2026-01-02T03:04:05Z", "ended_at": None} | changes
 
 
+def an_api_key(**changes: Any) -> Json:
+    """A key as the API shows it."""
+    key = {"id": WORKSPACE, "name": "ci", "hint": "dtk_abcd", "created_at": "2026-01-02T03:04:05Z", "expires_at": None}
+    return key | {"last_used_at": None} | changes
+
+
 def _version(number: int, filename: str) -> Json:
     return {"version": number, "filename": filename, "page_count": 3, "size": 1000, "created_at": "2026-01-02T03:04:05Z"}
 
@@ -118,6 +131,16 @@ class Server:
     """Why the next steps of a change cannot be done."""
     comparison: Json = field(default_factory=dict)
     answer: list[tuple[int, str, Json]] = field(default_factory=list)
+    after_stop: list[tuple[int, str, Json]] | None = None
+    """With it an answer goes on after its events until it is stopped, and then brings these."""
+    sessions: list[Json] = field(default_factory=list)
+    messages: list[Json] = field(default_factory=list)
+    """Of each session."""
+    keys: list[Json] = field(default_factory=list)
+    chat_settings: Json = field(default_factory=lambda: {"model": None, "temperature": None, "passages": None})
+    chat_models: Json = field(
+        default_factory=lambda: {"provider": "openai", "default": "small", "items": ["small", "large"], "complete": True}
+    )
     letters: list[Json] = field(default_factory=list)
     problem: tuple[int, Json, dict[str, str]] | None = None
     """What the next call below a workspace is answered with."""
@@ -232,10 +255,16 @@ def make_app(server: Server) -> Starlette:
                 return _listing([event for _, _, event in server.events])
             case ["workspaces", _, "events", "stream"] | ["workspaces", _, "documents", _, "events", "stream"]:
                 return stream(request, server.events, for_ever=True)
-            case ["workspaces", _, "chat"] if "text/event-stream" not in request.headers["accept"]:
-                return JSONResponse(server.answer[-1][2])
             case ["workspaces", _, "chat"] | ["workspaces", _, "chat", "answers", _, "stream"]:
+                return stream(request, server.answer, after_stop=server.after_stop)
+            case ["workspaces", _, "chat", "sessions", _, "messages", _, "regenerate"]:
                 return stream(request, server.answer)
+            case ["workspaces", _, "chat", "sessions", _, "messages", _, "stop"]:
+                return Response(status_code=202)
+            case ["workspaces", _, "chat", *rest]:
+                return await chat(request, rest)
+            case ["users", "me", "api-keys", *rest]:
+                return await api_keys(request, rest)
             case ["workspaces", _, "search"]:
                 after = (await request.json()).get("after")
                 return JSONResponse(server.search if after is None else server.more[int(after)])
@@ -316,7 +345,52 @@ def make_app(server: Server) -> Starlette:
             document.update({"status": "ready"} | server.becomes.get(document["filename"], {}))
         return JSONResponse(document)
 
-    def stream(request: Request, events: list[tuple[int, str, Json]], *, for_ever: bool = False) -> Response:
+    async def chat(request: Request, parts: list[str]) -> Response:
+        match parts:
+            case ["settings"]:
+                server.chat_settings |= await request.json() if request.method == "PATCH" else {}
+                return JSONResponse(server.chat_settings)
+            case ["models"]:
+                return JSONResponse(server.chat_models)
+            case ["sessions"]:
+                words = request.query_params.get("q", "")
+                return _listing([item for item in server.sessions if words in item["title"]])
+            case ["sessions", key, *rest]:
+                session = next((item for item in server.sessions if item["id"] == key), None)
+                if session is None:
+                    return _problem(404, "There is no such chat session.")
+                return await one_session(request, session, rest)
+        return _problem(404, "There is nothing at this address.")
+
+    async def one_session(request: Request, session: Json, parts: list[str]) -> Response:
+        if parts == ["messages"]:
+            return _listing(server.messages)
+        if parts == ["export"] and request.query_params["format"] == "markdown":
+            return Response(f"# {session['title']}\n", media_type="text/markdown")
+        if parts == ["export"]:
+            return JSONResponse({"session": session, "messages": server.messages})
+        if request.method == "DELETE":
+            server.sessions.remove(session)
+            return Response(status_code=204)
+        session |= await request.json() if request.method == "PATCH" else {}
+        return JSONResponse(session)
+
+    async def api_keys(request: Request, parts: list[str]) -> Response:
+        if request.method == "DELETE":
+            server.keys = [key for key in server.keys if [key["id"]] != parts]
+            return Response(status_code=204)
+        if request.method == "POST":
+            server.keys.append(an_api_key(**await request.json()))
+            return JSONResponse(server.keys[-1] | {"key": "dtk_secret"}, 201)
+        return _listing(server.keys)
+
+    def stream(
+        request: Request,
+        events: list[tuple[int, str, Json]],
+        *,
+        for_ever: bool = False,
+        after_stop: list[tuple[int, str, Json]] | None = None,
+    ) -> Response:
         last = request.headers.get("last-event-id")
         server.stream_requests.append(last)
         if for_ever and not server.has_stream:
@@ -330,6 +404,11 @@ def make_app(server: Server) -> Starlette:
                     if server.streams_break:
                         server.streams_break -= 1
                         raise ConnectionResetError("on purpose")
+            if after_stop is not None:
+                while not any(path.endswith("/stop") for _, path, _ in server.requests):
+                    await asyncio.sleep(0.02)
+                for number, name, data in after_stop:
+                    yield f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n"
             while for_ever:
                 for key, document in list(server.documents.items()):
                     name = "progress.changed"
@@ -399,3 +478,64 @@ def shell(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sh
     (home / "cli.json").write_text(json.dumps({"url": server.url, "email": EMAIL, "password": PASSWORD}))
     monkeypatch.chdir(home.parent)
     return Shell({"XDG_CONFIG_HOME": str(tmp_path / "config"), "COLUMNS": "100"}, home.parent)
+
+
+class Terminal:
+    """The command on a terminal of 40 columns."""
+
+    def __init__(self, shell: Shell, *arguments: str) -> None:
+        self._end, child = pty.openpty()
+        environment = os.environ | shell.environment | {"COLUMNS": "40", "LINES": "20", "TERM": "xterm"}
+        command = [sys.executable, "-m", "docutalk_cli", *arguments]
+        self._process = subprocess.Popen(
+            command,
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            env=environment,
+            start_new_session=True,
+            # Tests that were started in the background by a shell ignore Ctrl-C, and so would what they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it only becomes the command
+        )
+        os.close(child)
+        self.screen = ""
+
+    def read_until(self, text: str) -> None:
+        """Waits for a text to appear."""
+        self.wait_for(lambda: text in self.screen)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Reads until something is so."""
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, self.screen[-2000:]
+            self._read()
+
+    def interrupt(self) -> None:
+        """What Ctrl-C sends."""
+        self._process.send_signal(signal.SIGINT)
+
+    def code(self) -> int:
+        """The exit code, once everything was read."""
+        deadline = time.monotonic() + 30
+        while self._read():
+            assert time.monotonic() < deadline, self.screen[-2000:]
+        code = self._process.wait(30)
+        os.close(self._end)
+        return code
+
+    def _read(self) -> bool:
+        if not select.select([self._end], [], [], 0.2)[0]:
+            return True
+        try:
+            data = os.read(self._end, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            return False
+        self.screen += data.decode()
+        return bool(data)
+
+
+@pytest.fixture
+def terminal(shell: Shell) -> Callable[..., Terminal]:
+    """`terminal("ask", "How much?")` runs the command on a terminal."""
+    return partial(Terminal, shell)

@@ -1,45 +1,13 @@
-"""Status, search, ask, events and dead letters, as text, as JSON and on a terminal."""
+"""Status, search, events and dead letters, as text, as JSON and on a terminal."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import pty
 import re
-import select
-import signal
-import subprocess
-import sys
-import time
 from typing import Any
 
-SESSION = "01890000-0000-7000-8000-0000000000aa"
-ANSWER = "01890000-0000-7000-8000-0000000000bb"
-CITATION = {
-    "marker": 1,
-    "document_id": ANSWER,
-    "filename": "report.pdf",
-    "page": 2,
-    "start": 0,
-    "end": 20,
-    "quote": "Net sales\nincreased 18 %",
-}
-WHOLE = {
-    "response": "Net sales increased 18 %. [1]",
-    "session_id": SESSION,
-    "message_id": ANSWER,
-    "timestamp": "2026-01-02T03:04:05Z",
-    "supported": True,
-    "citations": [CITATION],
-}
-FRAMES: list[tuple[int, str, dict[str, Any]]] = [
-    (1, "start", {"answer_id": ANSWER, "session_id": SESSION}),
-    (2, "delta", {"text": "Net sales "}),
-    (3, "delta", {"text": "increased 18 %. [1]"}),
-    (4, "citation", CITATION),
-    (5, "done", WHOLE),
-]
+DOCUMENT = "01890000-0000-7000-8000-0000000000bb"
 
 
 def _document(name: str, number: int, **changes: Any) -> dict[str, Any]:
@@ -98,8 +66,8 @@ def test_name_of_two_documents_asks_for_an_id(shell: Any, server: Any) -> None:
 def _found(text: str, word: str) -> dict[str, Any]:
     start = text.index(word)
     return {
-        "chunk_id": ANSWER,
-        "document_id": ANSWER,
+        "chunk_id": DOCUMENT,
+        "document_id": DOCUMENT,
         "filename": "report.pdf",
         "page": 2,
         "start": 0,
@@ -135,41 +103,6 @@ def test_search_as_json_is_the_answer_of_the_api(shell: Any, server: Any) -> Non
 def test_search_that_finds_nothing_says_so_and_did_not_fail(shell: Any) -> None:
     result = shell("search", "nothing")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "Nothing was found.\n")
-
-
-def test_ask_prints_the_answer_and_then_where_it_stands(shell: Any, server: Any) -> None:
-    server.answer = FRAMES
-    result = shell("ask", "How much?", "--session", SESSION)
-    assert result.exit_code == 0
-    assert result.stdout == ('Net sales increased 18 %. [1]\n\n[1] report.pdf, p. 2: "Net sales increased 18 %"\n')
-    assert server.requests[-1][2] == {"message": "How much?", "document_ids": [], "session_id": SESSION}
-
-
-def test_ask_as_json_is_the_answer_of_the_api(shell: Any, server: Any) -> None:
-    server.answer = FRAMES
-    assert json.loads(shell("ask", "How much?", "--json").stdout) == WHOLE
-
-
-def test_ask_goes_on_after_a_lost_connection_without_repeating_a_word(shell: Any, server: Any) -> None:
-    server.answer = FRAMES
-    server.streams_break = 3
-    result = shell("ask", "How much?")
-    assert result.exit_code == 0
-    assert result.stdout.startswith("Net sales increased 18 %. [1]\n\n[1] report.pdf")
-    assert server.stream_requests == [None, "1", "2", "3"]
-
-
-def test_answer_that_begins_again_is_told_from_the_first(shell: Any, server: Any) -> None:
-    server.answer = [*FRAMES[:2], (3, "start", FRAMES[0][2]), (4, "delta", {"text": "Net sales rose. [1]"}), (5, "done", WHOLE)]
-    result = shell("ask", "How much?")
-    assert result.stdout.startswith("Net sales \nNet sales rose. [1]\n")
-    assert "begins again" in result.stderr
-
-
-def test_answer_that_fails_is_exit_code_1_with_its_reason(shell: Any, server: Any) -> None:
-    server.answer = [FRAMES[0], (2, "error", {"code": "search_unavailable", "reason": "The search is not available."})]
-    result = shell("ask", "How much?")
-    assert (result.exit_code, result.stderr) == (1, "Error: The search is not available.\n")
 
 
 def _event(number: int, name: str, **data: Any) -> tuple[int, str, dict[str, Any]]:
@@ -214,133 +147,57 @@ def test_dead_letters_are_listed_and_shown_with_their_message(shell: Any, server
     assert json.loads(shell("dead-letters", "show", "4", "--json").stdout) == letter
 
 
-class Terminal:
-    """The command on a terminal of 40 columns."""
-
-    def __init__(self, shell: Any, *arguments: str) -> None:
-        self._end, child = pty.openpty()
-        environment = os.environ | shell.environment | {"COLUMNS": "40", "LINES": "20", "TERM": "xterm"}
-        command = [sys.executable, "-m", "docutalk_cli", *arguments]
-        self._process = subprocess.Popen(
-            command,
-            stdin=child,
-            stdout=child,
-            stderr=child,
-            env=environment,
-            start_new_session=True,
-            # Tests that were started in the background by a shell ignore Ctrl-C, and so would what they start.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it only becomes the command
-        )
-        os.close(child)
-        self.screen = ""
-
-    def read_until(self, text: str) -> None:
-        """Waits for a text to appear."""
-        deadline = time.monotonic() + 30
-        while text not in self.screen:
-            assert time.monotonic() < deadline, self.screen[-2000:]
-            self._read()
-
-    def interrupt(self) -> None:
-        """What Ctrl-C sends."""
-        self._process.send_signal(signal.SIGINT)
-
-    def code(self) -> int:
-        """The exit code, once everything was read."""
-        deadline = time.monotonic() + 30
-        while self._read():
-            assert time.monotonic() < deadline, self.screen[-2000:]
-        code = self._process.wait(30)
-        os.close(self._end)
-        return code
-
-    def _read(self) -> bool:
-        if not select.select([self._end], [], [], 0.2)[0]:
-            return True
-        try:
-            data = os.read(self._end, 65536)
-        except OSError:  # how Linux says that the other end is closed
-            return False
-        self.screen += data.decode()
-        return bool(data)
-
-
-def test_narrow_terminal_breaks_an_answer_between_words(shell: Any, server: Any) -> None:
-    words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-    server.answer = [FRAMES[0], (2, "delta", {"text": words[:21]}), (3, "delta", {"text": words[21:]}), (4, "done", WHOLE)]
-    terminal = Terminal(shell, "ask", "How much?")
-    assert terminal.code() == 0
-    answer = terminal.screen.replace("\r", "").split("\n\n")[0]
-    assert answer.replace("\n", " ").replace("  ", " ") == words
-    assert all(len(line) <= 40 for line in answer.splitlines())
-
-
-def test_terminal_does_not_obey_what_a_document_or_a_model_says(shell: Any, server: Any) -> None:
-    hostile = "before\x1b]0;PWNED\x9c \x9b2J after"
-    server.answer = [
-        FRAMES[0],
-        (2, "delta", {"text": hostile}),
-        (3, "done", WHOLE | {"citations": [CITATION | {"quote": hostile}]}),
-    ]
-    server.search = {"results": [_found(hostile, "after")], "took_ms": 1.0, "model": "minilm", "next": None}
-    for arguments in (["ask", "How much?"], ["search", "after"]):
-        terminal = Terminal(shell, *arguments)
-        assert terminal.code() == 0
-        assert "after" in terminal.screen
-        assert re.findall("\x1b]|[\x80-\x9f]", terminal.screen) == []
-
-
-def test_narrow_terminal_leaves_columns_out_and_keeps_names_whole(shell: Any, server: Any) -> None:
+def test_narrow_terminal_leaves_columns_out_and_keeps_names_whole(terminal: Any, server: Any) -> None:
     _hold(server, _document("a-name-of-23-letters.pdf", 1))
-    terminal = Terminal(shell, "status")
-    assert terminal.code() == 0
-    assert "passages" not in terminal.screen
-    assert "a-name-of-23-letters.pdf" in terminal.screen
+    running = terminal("status")
+    assert running.code() == 0
+    assert "passages" not in running.screen
+    assert "a-name-of-23-letters.pdf" in running.screen
 
 
-def test_ctrl_c_while_following_ends_at_once_without_a_traceback(shell: Any, server: Any) -> None:
+def test_ctrl_c_while_following_ends_at_once_without_a_traceback(terminal: Any, server: Any) -> None:
     server.events = [_event(7, "document.ready", page_count=9)]
-    terminal = Terminal(shell, "events")
-    terminal.read_until("document.ready")
-    terminal.interrupt()
-    assert terminal.code() == 130
-    assert "Traceback" not in terminal.screen
+    running = terminal("events")
+    running.read_until("document.ready")
+    running.interrupt()
+    assert running.code() == 130
+    assert "Traceback" not in running.screen
 
 
-def test_ctrl_c_while_following_a_change_of_model_says_that_it_goes_on(shell: Any, server: Any) -> None:
-    change = {"id": ANSWER, "from_model": "minilm", "to_model": "better", "state": "running", "reason": None, "ended_at": None}
+def test_ctrl_c_while_following_a_change_of_model_says_that_it_goes_on(terminal: Any, server: Any) -> None:
+    change = {"id": DOCUMENT, "from_model": "minilm", "to_model": "better", "state": "running", "reason": None, "ended_at": None}
     server.changes = [change | {"passages_done": 1, "passages_total": 4, "passages_per_second": None, "eta_seconds": None}]
-    terminal = Terminal(shell, "models", "status", "--follow")
-    terminal.read_until("1 of 4")
-    terminal.interrupt()
-    assert terminal.code() == 130
-    assert "The change goes on" in terminal.screen
-    assert "Traceback" not in terminal.screen
+    running = terminal("models", "status", "--follow")
+    running.read_until("1 of 4")
+    running.interrupt()
+    assert running.code() == 130
+    assert "The change goes on" in running.screen
+    assert "Traceback" not in running.screen
 
 
-def test_two_models_stand_side_by_side_on_a_narrow_terminal(shell: Any, server: Any) -> None:
+def test_two_models_stand_side_by_side_on_a_narrow_terminal(terminal: Any, server: Any) -> None:
     long = _found("a needle in a haystack that goes on and on and on", "needle") | {"filename": "a-very-long-name-of-a-file.pdf"}
     left, right = (long | {"chunk_id": name, "chunk_ids": [name]} for name in ("left", "right"))
     query = {"query": "needle", "before": [left], "after": [right, left], "overlap": 0.5, "before_ms": 1.0, "after_ms": 2.0}
     server.comparison = {"from_model": "minilm", "to_model": "\x1b]0;better", "coverage": 0.5, "queries": [query]}
-    terminal = Terminal(shell, "models", "compare", "needle")
-    assert terminal.code() == 0
-    lines = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", terminal.screen).replace("\r", "").splitlines()
+    running = terminal("models", "compare", "needle")
+    assert running.code() == 0
+    lines = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", running.screen).replace("\r", "").splitlines()
     assert all(len(line) <= 40 for line in lines)
     first = next(line for line in lines if line.startswith("1. "))
     assert re.fullmatch(r"1\. a-ver.*…, p\. 2 +1\. .*, p\. 2  new *", first), first
     assert any(line.strip().endswith("▼1") for line in lines)
-    assert "\x1b]" not in terminal.screen
-    assert "50% of this" in terminal.screen
+    assert "\x1b]" not in running.screen
+    assert "50% of this" in running.screen
 
 
-def test_ctrl_c_during_an_upload_says_that_what_was_sent_goes_on(shell: Any, server: Any) -> None:
+def test_ctrl_c_during_an_upload_says_that_what_was_sent_goes_on(shell: Any, terminal: Any, server: Any) -> None:
     server.becomes["report.pdf"] = {"status": "embedding"}
     (shell.folder / "report.pdf").write_bytes(b"%PDF")
-    terminal = Terminal(shell, "upload", "report.pdf")
-    terminal.read_until("27 passages")
-    terminal.interrupt()
-    assert terminal.code() == 130
-    said = " ".join(re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", terminal.screen).split())
+    running = terminal("upload", "report.pdf")
+    running.read_until("27 passages")
+    running.interrupt()
+    assert running.code() == 130
+    said = " ".join(re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", running.screen).split())
     assert "Interrupted. Everything was sent, and the server goes on with it: docutalk status lists it" in said
-    assert "Traceback" not in terminal.screen
+    assert "Traceback" not in running.screen

@@ -107,6 +107,10 @@ class Api:
         parameters = {name: value for name, value in query.items() if value is not None}
         return _body(await self._send("GET", path, params=parameters))
 
+    async def get_text(self, path: str, **query: str) -> str:
+        """The text of a GET that answers with none of the API's JSON."""
+        return (await self._send("GET", path, params=query)).text
+
     async def post(self, path: str, body: Json, *, timeout: float | None = None) -> Json:
         """The JSON of a POST. `timeout` in seconds replaces the usual minute without a byte."""
         extra: dict[str, Any] = {} if timeout is None else {"timeout": httpx.Timeout(timeout, connect=5.0)}
@@ -230,7 +234,9 @@ class Api:
         """A token that should work. `refused` is the one that just did not."""
         if self.account.token is not None:
             if refused is not None:
-                raise NotSignedIn(f"{self.account.url} does not accept the token in DOCUTALK_TOKEN.")
+                raise NotSignedIn(
+                    f"{self.account.url} does not accept the token in DOCUTALK_TOKEN. It may have expired, or been revoked."
+                )
             return self.account.token
         async with self._renewing:
             if self._tokens is None or not self._tokens.fresh or self._tokens.access_token == refused:
@@ -321,6 +327,29 @@ async def source_of(api: Api, workspace: str, name: str) -> Json:
     raise ClientError(f"There is no source {name!r}. docutalk sources list shows them.")
 
 
+async def session_of(api: Api, workspace: str, name: str) -> Json:
+    """A conversation given by id, by the beginning of its id, or by its title; `last` is the one that was used last."""
+    path = f"/workspaces/{workspace}/chat/sessions"
+    if name == "last":
+        found: list[Json] = (await api.get(path, per_page=1))["items"]
+        if not found:
+            raise ClientError("There is no conversation yet. Begin one: docutalk ask QUESTION")
+        return found[0]
+    if _ID.fullmatch(name):
+        with contextlib.suppress(Refused):
+            return await api.get(f"{path}/{name}")
+    sessions = [item async for item in every(api, path)]
+    matches = [item for item in sessions if item["title"] == name]
+    if not matches and _START_OF_ID.fullmatch(name):
+        matches = [item for item in sessions if item["id"].startswith(name.lower())]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        ids = ", ".join(item["id"] for item in matches)
+        raise ClientError(f"{name!r} may be any of {len(matches)} conversations. Give the id: {ids}")
+    raise ClientError(f"There is no conversation {name!r}. docutalk sessions list shows them.")
+
+
 async def every(api: Api, path: str, **query: str | int | None) -> AsyncIterator[Json]:
     """Every item of a list, page by page."""
     page, seen = 1, 0
@@ -351,7 +380,7 @@ def _checked(answer: httpx.Response) -> httpx.Response:
 
 
 def _body(answer: httpx.Response) -> Json:
-    if answer.status_code == httpx.codes.NO_CONTENT:
+    if not answer.content and answer.status_code in (httpx.codes.ACCEPTED, httpx.codes.NO_CONTENT):
         return {}
     try:
         found = answer.json()

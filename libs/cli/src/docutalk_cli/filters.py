@@ -1,15 +1,26 @@
-"""What narrows a search, as a person types it: kinds of files, times, boxes on the map."""
+"""What narrows a search or a question, as a person types it: kinds of files, times, boxes on the map."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from docutalk_common import content_type as types
 
+from docutalk_cli import moments
+from docutalk_cli.client import Api, document_of, source_of
+
+Documents = Annotated[list[str] | None, typer.Option("--document", "-d", help="Only in this; may be repeated.")]
+Types = Annotated[list[str] | None, typer.Option("--type", "-t", metavar="pdf", help="Only in such files; may be repeated.")]
+Sources = Annotated[list[str] | None, typer.Option("--source", help="Only in what this source brought; may be repeated.")]
+Languages = Annotated[list[str] | None, typer.Option("--language", metavar="de", help="Only in this language; may be repeated.")]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="2026-01-31", help="Only in what came then or later; also 36h, 7d, 2w ago.")
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="2026-01-31", help="Only in what came by then, that day included.")]
 Box = Annotated[
     str | None,
     typer.Option(
@@ -40,10 +51,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """What people call kinds of files, beside the names of media types."""
 
-_BACK = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
-
-def content_types(kinds: Sequence[str]) -> list[str]:
+def _content_types(kinds: Sequence[str]) -> list[str]:
     """The media types of `pdf`, `image`, `text/html` and the like. Raises `BadParameter`."""
     found: list[str] = []
     for kind in kinds:
@@ -56,7 +65,7 @@ def content_types(kinds: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def languages(codes: Sequence[str]) -> list[str]:
+def _languages(codes: Sequence[str]) -> list[str]:
     """Codes of two letters. Raises `BadParameter`."""
     for code in codes:
         if not re.fullmatch(r"[A-Za-z]{2}", code):
@@ -64,32 +73,12 @@ def languages(codes: Sequence[str]) -> list[str]:
     return [code.lower() for code in codes]
 
 
-def moment(text: str, now: datetime, *, option: str, whole_day: bool = False) -> str:
-    """A moment for the API: a date, a date with a time, or how long ago (`36h`, `7d`, `2w`). Without a zone it is meant here.
-
-    A date alone means its beginning, or its end for `whole_day`. Raises `BadParameter`.
-    """
-    if back := re.fullmatch(r"(\d{1,5})\s*([mhdw])", text.strip().lower()):
-        return (now - timedelta(**{_BACK[back[2]]: int(back[1])})).isoformat()
-    try:
-        found = datetime.fromisoformat(text.strip())
-        if whole_day and re.fullmatch(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d-?\d", text.strip()):
-            found += timedelta(days=1)
-        # By itself a date says nothing of daylight saving: the zone is looked up for that day.
-        return (found if found.tzinfo else found.astimezone()).isoformat()
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"{text!r} is no time: write 2026-01-31, 2026-01-31T12:00, or how long ago: 36h, 7d, 2w", param_hint=option
-        ) from None
-
-
-def box(text: str | None) -> dict[str, float] | None:
+def sides(text: str | None) -> dict[str, float] | None:
     """The four sides of `-10,35.5,30,70`. Raises `BadParameter`."""
     if text is None:
         return None
     try:
-        sides = [float(side) for side in text.split(",")]
-        west, south, east, north = sides
+        west, south, east, north = (float(side) for side in text.split(","))
     except ValueError:
         raise typer.BadParameter(
             f"{text!r} is no box: write west,south,east,north, for example -10,35,30,70", param_hint="--box"
@@ -102,6 +91,35 @@ def box(text: str | None) -> dict[str, float] | None:
     return {"west": west, "south": south, "east": east, "north": north}
 
 
-def chosen(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those filters that restrict something."""
+def read(
+    *,
+    kinds: Sequence[str] | None,
+    languages: Sequence[str] | None,
+    since: str | None,
+    until: str | None,
+    box: str | None,
+) -> dict[str, Any]:
+    """The filters that can be read without the server, as the API wants them; only those that restrict something.
+
+    Raises `BadParameter`.
+    """
+    now = datetime.now(UTC)
+    return _chosen(
+        content_types=_content_types(kinds or []),
+        languages=_languages(languages or []),
+        created_from=moments.past(since, now, option="--since") if since else None,
+        created_before=moments.past(until, now, option="--until", whole_day=True) if until else None,
+        box=sides(box),
+    )
+
+
+async def named(api: Api, workspace: str, *, documents: Sequence[str] | None, sources: Sequence[str] | None) -> dict[str, Any]:
+    """The filters by documents and sources, which the server knows by their ids. Raises `ClientError`."""
+    return _chosen(
+        document_ids=[(await document_of(api, workspace, name))["id"] for name in documents or []],
+        source_ids=[(await source_of(api, workspace, name))["id"] for name in sources or []],
+    )
+
+
+def _chosen(**filters: Any) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if value}

@@ -29,12 +29,15 @@ COMMANDS: Mapping[str, str] = {
     "similar": "similar:similar",
     "places": "places:places",
     "ask": "ask:ask",
+    "sessions": "sessions:app",
+    "chat-settings": "chat_settings:chat_settings",
     "events": "events:events",
     "dead-letters": "dead_letters:app",
     "models": "models:app",
     "login": "login:login",
     "logout": "login:logout",
     "whoami": "login:whoami",
+    "keys": "keys:app",
 }
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
@@ -20,6 +21,7 @@ _GAP = 2
 # What a filename or a sentence needs to be read with comfort.
 _ROOM = 44
 # A terminal obeys these, and what is shown was written by strangers: documents, their names, a model that a document talks to.
+# They are taken out in a pipe, too: at its end there may be a terminal (`| cat`, `| less -R`).
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -55,34 +57,36 @@ class Output:
 
     def json(self, data: Any) -> None:
         """One JSON document."""
-        sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.write(json_text(data, indent=2))
 
     def json_line(self, data: Any) -> None:
         """One line of JSON, at once."""
-        sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(data))
         sys.stdout.flush()
 
     def line(self, text: str | Text) -> None:
         """One line; wrapped at words on a terminal, whole in a pipe."""
-        self.out.print(_harmless(text, self.out), soft_wrap=not self.out.is_terminal)
+        self.out.print(self.harmless(text), soft_wrap=not self.out.is_terminal)
 
     def raw(self, text: str) -> None:
-        """Characters as they are, at once; on a terminal without those that it would obey."""
-        sys.stdout.write(_CONTROL.sub("\ufffd", text) if self.out.is_terminal else text)
+        """Characters as they are, at once, but for those that a terminal would obey."""
+        sys.stdout.write(_CONTROL.sub("\ufffd", text))
         sys.stdout.flush()
 
     def note(self, text: str | Text) -> None:
         """A remark that is not part of the result."""
         remark = Text(text, style="dim") if isinstance(text, str) else text
-        self.err.print(_harmless(remark, self.err), soft_wrap=not self.err.is_terminal)
+        self.err.print(self.harmless(remark), soft_wrap=not self.err.is_terminal)
 
     def error(self, text: str) -> None:
         """Why the command fails."""
-        self.err.print(_harmless(Text.assemble(("Error: ", "red"), text), self.err), soft_wrap=not self.err.is_terminal)
+        self.err.print(self.harmless(Text.assemble(("Error: ", "red"), text)), soft_wrap=not self.err.is_terminal)
 
     def harmless(self, text: str | Text) -> Text:
-        """Text that may be put into something rich draws on standard output."""
-        return _harmless(text, self.out)
+        """The text with a mark in the place of each character that a terminal would obey. Styles stay where they are."""
+        shown = Text(text) if isinstance(text, str) else text.copy()
+        shown.plain = _CONTROL.sub("\ufffd", shown.plain)
+        return shown
 
     def table(
         self,
@@ -99,7 +103,7 @@ class Output:
             for row in rows:
                 self.raw("\t".join(_one_line(str(cell)) for cell in row) + "\n")
             return
-        cells = [dict(zip(columns, (_harmless(c, self.out) for c in row), strict=True)) for row in rows]
+        cells = [dict(zip(columns, (self.harmless(c) for c in row), strict=True)) for row in rows]
         shown = self._fitting(columns, cells, wide, optional)
         table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold", pad_edge=False)
         numbers = set(numeric)
@@ -121,12 +125,11 @@ class Output:
         return shown
 
 
-def _harmless(text: str | Text, console: Console) -> Text:
-    """The text; for a terminal with a mark in the place of each control character. Styles stay where they are."""
-    shown = Text(text) if isinstance(text, str) else text.copy()
-    if console.is_terminal:
-        shown.plain = _CONTROL.sub("\ufffd", shown.plain)
-    return shown
+def json_text(data: Any, *, indent: int | None = None) -> str:
+    """JSON with a line break at its end. It says the same as the data, and has nothing in it that a terminal would obey."""
+    text = json.dumps(data, ensure_ascii=False, indent=indent)
+    # The others are escaped in any JSON.
+    return re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def status_text(status: str) -> Text:
@@ -152,6 +155,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def time_text(stamp: str | None) -> str:
+    """A moment of the API as the clock here showed it: `2026-01-31 12:00`."""
+    return f"{datetime.fromisoformat(stamp).astimezone():%Y-%m-%d %H:%M}" if stamp else "–"
 
 
 def one_line(text: str) -> str:

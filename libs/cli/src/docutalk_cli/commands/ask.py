@@ -2,148 +2,114 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from docutalk_cli.client import Api, ClientError, Json, NotReachable, StreamEvent, document_of
-from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
-from docutalk_cli.output import Exit, Output, one_line, place
-
-_ANSWER_SECONDS = 330.0
+from docutalk_cli import filters
+from docutalk_cli.answer_stream import AnswerStream
+from docutalk_cli.answers import remarks, show_sources, usage_text
+from docutalk_cli.client import Api, ClientError, Json, session_of
+from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
+from docutalk_cli.output import Exit, Output
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question.")],
+    question: Annotated[str | None, typer.Argument(help="The question.", show_default=False)] = None,
     *,
-    session: Annotated[str | None, typer.Option("--session", "-s", help="Go on with this conversation.")] = None,
-    document: Annotated[list[str] | None, typer.Option("--document", "-d", help="Only from this; may be repeated.")] = None,
+    session: Annotated[
+        str | None,
+        typer.Option("--session", "-s", help="Go on with this conversation: its id, the beginning of it, its title, or last."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Answer the last question of --session again.")] = False,
+    selected: Annotated[
+        str | None, typer.Option("--selected", metavar="TEXT", help="The text that the question is about.")
+    ] = None,
+    document: filters.Documents = None,
+    type_: filters.Types = None,
+    source: filters.Sources = None,
+    language: filters.Languages = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    box: filters.Box = None,
     workspace: Workspace = None,
     url: Url = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a question about the documents. The answer names the pages that it stands on."""
+    """Ask a question about the documents. The answer names the pages that it stands on. Ctrl-C stops it where it is."""
     output = Output(as_json=as_json)
+    read = filters.read(kinds=type_, languages=language, since=since, until=until, box=box)
+    narrowed = bool(read or document or source or selected)
+    _check(question, session, again=again, narrowed=narrowed)
 
-    async def work() -> Exit:
-        async with in_workspace(url, home, workspace) as (api, workspace_id):
-            ids = [(await document_of(api, workspace_id, name))["id"] for name in document or []]
-            body: Json = {"message": question, "document_ids": ids}
-            if session is not None:
-                body["session_id"] = session
-            path = f"/workspaces/{workspace_id}/chat"
-            if as_json:
-                output.json(await api.post(path, body, timeout=_ANSWER_SECONDS))
-            else:
-                _show_sources(output, await _stream(api, path, body, output))
-        return Exit.OK
+    async def work(api: Api, workspace_id: str) -> Exit:
+        session_id = None if session is None else (await session_of(api, workspace_id, session))["id"]
+        stream = AnswerStream(api, workspace_id, output)
+        if again:
+            return await _answered(output, stream, await _last_question(api, workspace_id, session_id), {})
+        given = {"message": question, "session_id": session_id, "selected_text": selected}
+        body = {name: value for name, value in given.items() if value is not None}
+        body["filters"] = read | await filters.named(api, workspace_id, documents=document, sources=source)
+        return await _answered(output, stream, "", body)
 
-    run(output, work)
+    run_in_workspace(output, workspace, url, home, work)
 
 
-async def _stream(api: Api, path: str, body: Json, output: Output) -> Json:
-    """Writes the answer as it comes and returns it whole. A lost connection is taken up again where it broke."""
-    writer = _Writer(output)
-    answer_id = last = ""
+def _check(question: str | None, session: str | None, *, again: bool, narrowed: bool) -> None:
+    if not again and question is None:
+        raise typer.BadParameter("what do you want to know?", param_hint="QUESTION")
+    if again and session is None:
+        raise typer.BadParameter("say of which conversation, for example --session last", param_hint="--again")
+    if again and (question is not None or narrowed):
+        raise typer.BadParameter("the question is asked again as it was: give no other, and nothing beside", param_hint="--again")
+
+
+async def _last_question(api: Api, workspace: str, session_id: str | None) -> str:
+    """The path below chat that answers it again."""
+    path = f"/sessions/{session_id}/messages"
+    messages: list[Json] = (await api.get(f"/workspaces/{workspace}/chat{path}"))["items"]
+    questions = [message["id"] for message in messages if message["role"] == "user"]
+    if not questions:
+        raise ClientError("There is no question in this conversation yet.")
+    return f"{path}/{questions[-1]}/regenerate"
+
+
+async def _answered(output: Output, stream: AnswerStream, path: str, body: Json) -> Exit:
+    """Asks and shows the answer. Ctrl-C ends the answer and not the command; a second one ends the command, too."""
     try:
-        async with api.post_events(path, body) as events:
-            async for event in events:
-                answer_id, last = event.data.get("answer_id", answer_id), event.id or last
-                if (answer := _take(event, writer)) is not None:
-                    return answer
-    except NotReachable:
-        if not answer_id:
+        _show(output, await stream.ask(path, body))
+    except asyncio.CancelledError:
+        if stream.session_id is None or (task := asyncio.current_task()) is None:
             raise
-    if answer_id:
-        async for event in api.follow(f"{path}/answers/{answer_id}/stream", after=last or None):
-            if (answer := _take(event, writer)) is not None:
-                return answer
-    raise NotReachable("The answer broke off. Ask again in a moment.")
+        task.uncancel()
+        await _stop(output, stream)
+        return Exit.INTERRUPTED
+    return Exit.OK
 
 
-def _take(event: StreamEvent, writer: _Writer) -> Json | None:
-    """Writes what an event brings; the whole answer once it is done. Raises `ClientError` for an answer that failed."""
-    if event.name == "start":
-        writer.restart()
-    elif event.name == "delta":
-        writer.write(event.data["text"])
-    elif event.name == "error":
-        writer.end()
-        raise ClientError(event.data["reason"])
-    elif event.name == "done":
-        if not writer.written:
-            writer.write(event.data["response"])
-        writer.end()
-        return event.data
-    return None
+async def _stop(output: Output, stream: AnswerStream) -> None:
+    try:
+        answer = await stream.stop()
+    except ClientError as error:
+        output.error(str(error))
+        return
+    if answer is not None:
+        _show(output, answer)
+    else:
+        output.note(f"It may still be going on. docutalk sessions show {stream.session_id} tells.")
 
 
-def _show_sources(output: Output, answer: Json) -> None:
-    if answer["citations"]:
-        output.line("")
-    for citation in answer["citations"]:
-        output.line(
-            Text.assemble((f"[{citation['marker']}] ", "cyan"), (place(citation), "bold"), f': "{one_line(citation["quote"])}"')
-        )
+def _show(output: Output, answer: Json) -> None:
+    """What comes after the text, which is written already."""
+    if output.as_json:
+        output.json(answer)
+        return
+    show_sources(output, answer["citations"])
+    notes = remarks(answer)
     if output.interactive:
-        output.note(f"\nGo on with: docutalk ask --session {answer['session_id']} QUESTION")
-
-
-class _Writer:
-    """Writes pieces of text at once, on a terminal broken between words instead of within them."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._width = output.out.width if output.interactive else 0
-        self._column = 0
-        self._word = ""
-        self.written = False
-
-    def restart(self) -> None:
-        """The answer begins again, because the service that wrote it was started again."""
-        if self.written:
-            self.end()
-            self._output.note("The answer was interrupted and begins again:")
-            self.written = False
-
-    def write(self, text: str) -> None:
-        """A piece. A word is written once it is known to end; into a pipe everything at once."""
-        self.written = self.written or bool(text)
-        if not self._width:
-            self._output.raw(text)
-            self._column = 0 if text.endswith("\n") else 1
-            return
-        for character in text:
-            if character.isspace():
-                self._flush()
-                self._space(character)
-            else:
-                self._word += character
-
-    def end(self) -> None:
-        """The last word, and a line break if there is none."""
-        self._flush()
-        if self._column:
-            self._output.raw("\n")
-            self._column = 0
-
-    def _space(self, character: str) -> None:
-        if character == "\n":
-            self._output.raw("\n")
-            self._column = 0
-        elif self._column + 1 < self._width:
-            self._output.raw(" ")
-            self._column += 1
-
-    def _flush(self) -> None:
-        if not self._word:
-            return
-        length = Text(self._word).cell_len
-        if self._column and self._column + length > self._width:
-            self._output.raw("\n")
-            self._column = 0
-        self._output.raw(self._word)
-        self._column = (self._column + length) % self._width if length > self._width else self._column + length
-        self._word = ""
+        notes += [usage] if (usage := usage_text(answer)) else []
+        notes.append(f"Go on with: docutalk ask --session {answer['session_id']} QUESTION")
+    if notes:
+        output.note("\n" + "\n".join(notes))

@@ -28,7 +28,7 @@ def places(
 ) -> None:
     """List the places that documents name, most named first."""
     output = Output(as_json=as_json)
-    sides = filters.box(box) or {}
+    sides = filters.sides(box) or {}
 
     async def work(api: Api, workspace_id: str) -> Exit:
         path = f"/workspaces/{workspace_id}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich.text import Text
 
 from docutalk_cli import filters
-from docutalk_cli.client import Api, Json, document_of, source_of
+from docutalk_cli.client import Api, Json
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output, place
 from docutalk_cli.snippet import LENGTH, snippet
@@ -37,22 +36,12 @@ def search(
         int | None, typer.Option("--limit", "-n", min=1, max=_MOST, help="How many passages. [default: 10]", show_default=False)
     ] = None,
     mode: Annotated[Mode, typer.Option(help="By meaning and words, or by one of them.")] = Mode.HYBRID,
-    document: Annotated[list[str] | None, typer.Option("--document", "-d", help="Only in this; may be repeated.")] = None,
-    type_: Annotated[
-        list[str] | None, typer.Option("--type", "-t", metavar="pdf", help="Only in such files; may be repeated.")
-    ] = None,
-    source: Annotated[
-        list[str] | None, typer.Option("--source", help="Only in what this source brought; may be repeated.")
-    ] = None,
-    language: Annotated[
-        list[str] | None, typer.Option("--language", metavar="de", help="Only in this language; may be repeated.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="2026-01-31", help="Only in what came then or later; also 36h, 7d, 2w ago.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="2026-01-31", help="Only in what came by then, that day included.")
-    ] = None,
+    document: filters.Documents = None,
+    type_: filters.Types = None,
+    source: filters.Sources = None,
+    language: filters.Languages = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
     box: filters.Box = None,
     pages: Annotated[int, typer.Option("--pages", min=1, help="So many times --limit, one after the other.")] = 1,
     everything: Annotated[bool, typer.Option("--all", help="Everything that the ranking holds.")] = False,
@@ -65,23 +54,15 @@ def search(
 ) -> None:
     """Find passages."""
     output = Output(as_json=as_json)
-    now = datetime.now(UTC)
-    narrowed: Json = {
-        "content_types": filters.content_types(type_ or []),
-        "languages": filters.languages(language or []),
-        "created_from": filters.moment(since, now, option="--since") if since else None,
-        "created_before": filters.moment(until, now, option="--until", whole_day=True) if until else None,
-        "box": filters.box(box),
-    }
+    read = filters.read(kinds=type_, languages=language, since=since, until=until, box=box)
 
     async def work(api: Api, workspace_id: str) -> Exit:
-        narrowed["document_ids"] = [(await document_of(api, workspace_id, name))["id"] for name in document or []]
-        narrowed["source_ids"] = [(await source_of(api, workspace_id, name))["id"] for name in source or []]
+        narrowed = read | await filters.named(api, workspace_id, documents=document, sources=source)
         body = {
             "query": query,
             "limit": limit or (_MOST if everything else _LIMIT),
             "mode": mode.value,
-            "filters": filters.chosen(narrowed),
+            "filters": narrowed,
         }
         found: Json = {"results": [], "took_ms": 0.0, "model": None, "next": None}
         async for page in _pages(api, f"/workspaces/{workspace_id}/search", body, None if everything else pages):

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from docutalk_cli.client import Api, Json, every, source_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
-from docutalk_cli.output import Exit, Output, count, duration
+from docutalk_cli.output import Exit, Output, count, duration, time_text
 
 app = typer.Typer(
     name="sources", help="Feeds, web pages, tables, searches and texts.", no_args_is_help=True, add_completion=False
@@ -184,7 +184,7 @@ def show(source: Named, workspace: Workspace = None, url: Url = None, home: Home
             "id": found["id"],
             **{name: _short(value) for name, value in found["config"].items()},
             "schedule": _schedule_text(found["schedule"]),
-            "next run": "paused" if found["paused"] else _time(found["next_run_at"]),
+            "next run": "paused" if found["paused"] else time_text(found["next_run_at"]),
             "documents": f"{found['document_count']:,}",
             "last run": _run_text(found["last_run"]),
         }
@@ -277,7 +277,7 @@ def runs(
         counts = ("found", "new", "changed", "unchanged", "failed")
         rows: list[list[str | Text]] = [
             [
-                _time(item["started_at"] or item["queued_at"]),
+                time_text(item["started_at"] or item["queued_at"]),
                 item["trigger"],
                 _run_status(item),
                 *(f"{item[name]:,}" for name in counts),
@@ -377,7 +377,7 @@ def _row(source: Json) -> list[str | Text]:
         source["kind"],
         f"{source['document_count']:,}",
         _run_text(last),
-        "paused" if source["paused"] else _time(source["next_run_at"]),
+        "paused" if source["paused"] else time_text(source["next_run_at"]),
         source["id"],
     ]
 
@@ -405,10 +405,6 @@ def _took(item: Json) -> str:
     if not (item["started_at"] and item["finished_at"]):
         return "–"
     return duration((datetime.fromisoformat(item["finished_at"]) - datetime.fromisoformat(item["started_at"])).total_seconds())
-
-
-def _time(stamp: str | None) -> str:
-    return f"{datetime.fromisoformat(stamp).astimezone():%Y-%m-%d %H:%M}" if stamp else "–"
 
 
 def _short(value: object) -> str:
