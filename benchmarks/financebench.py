@@ -5,7 +5,7 @@
 Prints: pages per second; the share of the time that extraction and embedding need back to back in one process, without
 services (goal .7); upload to ready for one page; for the questions the share with an evidence page among the first 1, 5
 and 10 results, the share whose answer cites one, and the share of citations whose quote stands on the cited page (must
-be all). The reports are not part of this repository; without them it says so and ends with 0.
+be all); and the share of questions from other collections that are answered with "not in the documents". The reports are not part of this repository; without them it says so and ends with 0.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from docutalk_local.testing.system import Person, running_system, sign_in
 
 DEFAULT_CORPORA = "../shared/data/dev"
 SMALL_RUNS = 20
+STRANGE = 40
 
 
 @dataclass
@@ -121,6 +122,18 @@ async def _questions(person: Person, questions: list[dict[str, Any]], ids: dict[
         sys.exit("a quote does not stand on its page")
 
 
+async def _strange_questions(person: Person, corpora: Path, report: Report) -> None:
+    """Questions about aeroplanes and libraries: no annual report answers them, so the answer must be that nothing does."""
+    for name in ("cranfield", "cisi"):
+        file = corpora / "ir" / name / "queries.jsonl"
+        if not file.is_file():
+            continue
+        queries = [json.loads(line)["text"] for line in file.read_text().splitlines()[:STRANGE]]
+        answers = [await person.ask(query[:2000]) for query in queries]
+        refused = sum(not answer["supported"] for answer in answers)
+        report.add(f"questions of {name} answered with: not in the documents", f"{refused}/{len(queries)}", "all")
+
+
 async def _main(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.corpus) / "financebench"
     if not folder.is_dir():
@@ -138,6 +151,7 @@ async def _main(arguments: argparse.Namespace) -> None:
         if bare:
             report.add("bare time / upload to ready", f"{bare / elapsed:.2f}", ">= .7")
         await _questions(person, questions, ids, report)
+        await _strange_questions(person, Path(arguments.corpus), report)
 
 
 async def _bare(folder: Path) -> float:

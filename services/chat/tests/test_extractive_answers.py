@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from docutalk_chat.domain.answers import NOTHING_FOUND
 from docutalk_common.contracts.chat import (
     FrameKind,
@@ -16,6 +17,7 @@ from docutalk_common.testing.conformance import Wire
 from docutalk_local.testing import TestStack
 from nats.aio.msg import Msg
 
+from .factories import passage
 from .world import Documents, Person, listen, running_chat, text_of
 
 BALANCE_SHEET = """CONSOLIDATED BALANCE SHEETS
@@ -130,7 +132,7 @@ async def test_search_that_hangs_fails_the_answer_within_two_seconds(stack: Test
 
 async def test_pages_that_cannot_be_read_fail_the_answer_with_a_reason(stack: TestStack, wire: Wire, person: Person) -> None:
     documents = Documents()
-    documents.add(BALANCE_SHEET)
+    documents.add(BALANCE_SHEET, filename="NETFLIX_2017_10K.pdf")
     async with documents.served(wire), running_chat(stack):
         # A document that ingest refuses to speak about: this answer has no page to check its quotes against.
         documents.pages = None  # type: ignore[assignment]
@@ -153,3 +155,18 @@ async def test_filter_by_documents_reaches_the_search(stack: TestStack, document
     async with running_chat(stack):
         await person.ask(await person.open_session(), QUESTION, document_ids=[passage.document_id])
     assert documents.searches[0].filters.document_ids == [passage.document_id]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_question_about_somebody_whom_no_document_names_is_not_answered_with_what_is_said_of_others(
+    stack: TestStack, documents: Documents, person: Person, elsewhere: bool
+) -> None:
+    documents.add("In 2022 the revenue of Verizon rose to 136 billion dollars.")
+    if elsewhere:
+        # The name of a whole report need not stand in the passage that answers.
+        documents.hidden.append(passage("The annual report of Tesla."))
+    async with running_chat(stack):
+        _, frames = await person.ask(await person.open_session(), "What was the revenue of Tesla in 2022?")
+    assert frames[-1].answer is not None
+    assert frames[-1].answer.supported == elsewhere
+    assert documents.probes[-1].query == "Tesla"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from docutalk_chat.domain.answers import Source
-from docutalk_chat.domain.selection import MOST_COMPARED, MOST_SPANS, candidates, select
+from docutalk_chat.domain.selection import MOST_COMPARED, MOST_SPANS, candidates, select, unnamed
 from docutalk_chat.domain.words import stem, tokens
 from docutalk_common.contracts.embed import Passage, PassageScores
 from hypothesis import given
@@ -48,6 +49,29 @@ def test_question_about_a_reason_gets_its_sentence() -> None:
     found = answer("Why did merchandise inventories increase?", passage(PROSE))
     assert "The $104.2 million increase was primarily due to the opening of 47 new stores since January 29, 2022." in found
     assert not any("horses" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("What was Tesla's revenue in 2022?", ["Tesla"]),
+        ("How did Toyota and Tesla do in the year?", ["Toyota", "Tesla"]),
+        ("What was the revenue of Verizon in 2022?", []),
+        ("What is Netflix's revenue?", []),
+        # One of them is here.
+        ("How does Tesla compare with Verizon in the market?", []),
+        # No names: the beginning of a sentence, months, abbreviations, and nouns of another language.
+        ("What happened in March? How is the revenue?", []),
+        ("What is the revenue in USD under GAAP?", []),
+        ("Wie hoch war der Umsatz von Tesla im Jahr?", []),
+    ],
+)
+def test_names_that_no_source_says_are_told(question: str, names: list[str]) -> None:
+    sources = [
+        Source(1, passage("Revenue of Verizon rose in 2022.", filename="10-K.pdf")),
+        Source(2, passage("Revenue rose.", filename="NETFLIX_2017_10K.pdf")),
+    ]
+    assert unnamed(question, sources) == names
 
 
 def test_row_of_the_company_that_is_named_comes_first() -> None:

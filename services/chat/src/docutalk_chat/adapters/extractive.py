@@ -11,7 +11,7 @@ from docutalk_common.llm import ModelOptions
 
 from docutalk_chat.domain.answers import NOTHING_FOUND, Material, QuoteChecker, Tally, Turn
 from docutalk_chat.domain.prompt import search_query
-from docutalk_chat.domain.selection import Candidate, candidates, select
+from docutalk_chat.domain.selection import Candidate, candidates, select, unnamed
 from docutalk_chat.domain.spans import SpanKind
 
 
@@ -31,6 +31,9 @@ class ExtractiveAnswerer:
         question = search_query(material.question, earlier, material.selected_text)
         # Some tens of milliseconds of pure computing: other answers stream meanwhile.
         found = await asyncio.to_thread(candidates, question, material.sources)
+        names = unnamed(material.question, material.sources)
+        if names and not any([await quotes.mentions(name) for name in names]):
+            found = []
         marker = 0
         flowing = False
         for chosen in select(found, await self._cosines(question, found)):

@@ -104,6 +104,18 @@ class Library:
             found.update({passage.chunk_id: passage for passage in answer.passages})
         return list(found.values())
 
+    async def mentions(self, workspace_id: UUID, word: str, *, scope: SearchFilters, cause: Cause) -> bool:
+        """Whether any passage says this word, or its document is called so. True when search does not tell."""
+        question = SearchPassages(
+            workspace_id=workspace_id, query=word, limit=1, mode=SearchMode.KEYWORD, filters=scope, merge=False
+        )
+        try:
+            found = await self._ask("rpc.embed.v1.passage.search", question, PassagesFound, cause=cause, timeout=SEARCH_SECONDS)
+        except (RequestFailed, DependencyUnavailable) as error:
+            log.info("a name was not looked for", code=error.code, reason=str(error))
+            return True
+        return bool(found.passages)
+
     async def pages(self, workspace_id: UUID, refs: Sequence[PageRef], cause: Cause) -> list[Page]:
         """Page texts, or the parts of them that were asked for. Raises `AnswerNotPossible("pages_unavailable")`."""
         if not refs:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 from docutalk_common.contracts.chat import Citation
-from docutalk_common.contracts.embed import Passage, PassageScores
+from docutalk_common.contracts.embed import Passage, PassageScores, SearchFilters
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.ingest import Page, PageRef
 from docutalk_common.db import Cause
@@ -27,9 +28,17 @@ class PageQuotes:
     """
 
     def __init__(
-        self, library: Library, workspace_id: UUID, passages: Sequence[Passage], cause: Cause, *, around: int = 0
+        self,
+        library: Library,
+        workspace_id: UUID,
+        passages: Sequence[Passage],
+        cause: Cause,
+        *,
+        scope: SearchFilters,
+        around: int = 0,
     ) -> None:
         self._passages = passages
+        self._mentions = partial(library.mentions, workspace_id, scope=scope, cause=cause)
         refs = [
             PageRef(
                 document_id=passage.document_id,
@@ -70,6 +79,10 @@ class PageQuotes:
                 )
         MARKERS_REMOVED.labels("not_on_page").inc()
         return None
+
+    async def mentions(self, word: str) -> bool:
+        """Whether a document of the question's scope says this word anywhere; taken for true while nobody can tell."""
+        return await self._mentions(word)
 
     async def find(self, selected: str) -> Passage | None:
         """The selection as a passage of its own, when it stands on one of the pages; needs `around`."""

@@ -105,6 +105,10 @@ class QuoteChecker(Protocol):
         """The citation of `passage.text[start:end]`, or None when the page does not say exactly that."""
         ...
 
+    async def mentions(self, word: str) -> bool:
+        """Whether a document that the question may be answered from says this word anywhere."""
+        ...
+
 
 class Answerer(Protocol):
     """Makes answers. Implemented by the extractive answerer and by language models."""

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from docutalk_chat.domain.answers import Source
 from docutalk_chat.domain.spans import Span, SpanKind, spans
-from docutalk_chat.domain.words import Rarity, is_figure, tokens
+from docutalk_chat.domain.words import Rarity, is_figure, stem, tokens
 
 MOST_SPANS = 4
 MOST_COMPARED = 32
@@ -35,8 +35,9 @@ _AGAINST_BEST = 0.7
 """A further span must score at least this share of the best one."""
 _LEAST_LEXICAL = 0.34
 _LEAST_COSINE = 0.45
-_LEAST_MEANING = 0.35
-"""Cosine of the question with the nearest passage. Of what no document speaks about, the nearest came to .33 at most."""
+_LEAST_MEANING = 0.42
+"""Cosine of the question with the nearest passage. Of 19 questions that annual reports answer the nearest came to .47 at
+least, of 95 that they do not answer to less than .42 in all but eight."""
 _SURE_LEXICAL = 0.6
 _NEAR_MEANING, _NEAR_LEXICAL = 0.5, 0.2
 _INSTRUCTIONS = frozenset(
@@ -52,6 +53,15 @@ _ASKS_FIGURE = re.compile(
 )
 
 
+_ENGLISH = re.compile(r"\b(?:what|how|which|who|whose|when|where|why|does|did|were|are|has|have|the)\b", re.IGNORECASE)
+_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}(?=\b|['’]s)")
+"""A word with a capital letter that does not begin a sentence."""
+_DATES = frozenset(
+    tokens(
+        "January February March April May June July August September October November December Monday Tuesday Wednesday Thursday"
+        " Friday Saturday Sunday"
+    )
+)
 _ASKS_REASON = re.compile(r"\bwhy\b|\b(?:drove|drives?|driven|caused?|reasons?|explains?|led to)\b", re.IGNORECASE)
 _GIVES_REASON = re.compile(
     r"\b(?:due to|because|driven by|as a result|attributable|reflect(?:s|ed|ing)|caused by|owing to|result(?:s|ed|ing) from"
@@ -133,6 +143,18 @@ def candidates(question: str, sources: Sequence[Source]) -> list[Candidate]:
         result.append(Candidate(source, span, text, words, score, asked_here, named[source.number] == most_named))
     result.sort(key=lambda candidate: (-candidate.lexical, candidate.source.number, candidate.span.start))
     return result[:MOST_COMPARED]
+
+
+def unnamed(question: str, sources: Sequence[Source]) -> list[str]:
+    """The names in an English question, when no source says any of them: what annual reports say of revenue does not answer a
+    question about that of somebody else. In other languages a capital letter may mean no name."""
+    if not _ENGLISH.search(question):
+        return []
+    names = [name for name in _NAME.findall(question) if stem(name.lower()) not in _DATES]
+    said = {word for source in sources for word in tokens(f"{source.passage.text} {source.passage.filename}")}
+    files = ["".join(filter(str.isalnum, source.passage.filename.lower())) for source in sources]
+    is_named = any(stem(name.lower()) in said or any(name.lower() in file for file in files) for name in names)
+    return [] if is_named else names
 
 
 def select(found: Sequence[Candidate], cosines: Sequence[float] | None = None, *, most: int = MOST_SPANS) -> list[Candidate]:

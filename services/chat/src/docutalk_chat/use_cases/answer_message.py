@@ -166,7 +166,9 @@ class AnswerMessage:
             earlier = [turn.text for turn in begun.turns[:-1] if turn.role == "user"]
             found = await finder.find(standing, earlier, limit=settings.passages or PASSAGES)
             around = AROUND_SELECTION if posted.selected_text else 0
-            async with PageQuotes(self._library, posted.workspace_id, found.all, finder.cause, around=around) as quotes:
+            async with PageQuotes(
+                self._library, posted.workspace_id, found.all, finder.cause, scope=finder.scope, around=around
+            ) as quotes:
                 selected = await quotes.find(posted.selected_text) if posted.selected_text else None
                 sources = [selected, *found.passages] if selected is not None else found.passages
                 material = Material(

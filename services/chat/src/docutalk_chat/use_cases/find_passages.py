@@ -41,7 +41,7 @@ class Finder:
         self._library = library
         self._posted = posted
         self.cause = cause
-        self._scope = scope_of(posted)
+        self.scope = scope_of(posted)
         self._line = line
         self._in_line = False
         self._early: tuple[str, asyncio.Task[list[Passage] | AnswerNotPossible]] | None = None
@@ -65,7 +65,7 @@ class Finder:
             query = search_query(self._posted.text, earlier, self._posted.selected_text)
         selected = self._posted.selected_text
         selection = (
-            asyncio.create_task(self._library.with_words_of(self._posted.workspace_id, selected, self._scope, self.cause))
+            asyncio.create_task(self._library.with_words_of(self._posted.workspace_id, selected, self.scope, self.cause))
             if selected
             else None
         )
@@ -99,7 +99,7 @@ class Finder:
 
     async def _search(self, query: str, limit: int) -> list[Passage] | AnswerNotPossible:
         try:
-            return await self._library.search(self._posted.workspace_id, query, self._scope, self.cause, limit=limit)
+            return await self._library.search(self._posted.workspace_id, query, self.scope, self.cause, limit=limit)
         except AnswerNotPossible as error:
             # Returned, not raised: nobody may come to fetch it.
             return error
