@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -65,7 +66,11 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def running(start: str = "    pass") -> AsyncIterator[Service]:
+async def running(start: str = "    pass", *, open_files: int | None = None) -> AsyncIterator[Service]:
+    def limit() -> None:
+        if open_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -73,6 +78,7 @@ async def running(start: str = "    pass") -> AsyncIterator[Service]:
         _SERVICE.replace("{start}", start),
         env=ENVIRONMENT | {"DOCUTALK_PROBE_PORT": str(port)},
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=limit,
     )
     try:
         yield Service(process, f"http://127.0.0.1:{port}")
@@ -108,6 +114,16 @@ async def test_service_that_cannot_start_ends_with_1_and_says_why_in_one_line() 
         code, lines = await service.ended()
     assert code == 1
     assert "RuntimeError: no schema" in lines[-1]["exception"]
+
+
+async def test_service_may_have_more_files_open_than_the_shell_allows_at_first() -> None:
+    told = "    import resource; log.info('files', most=resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    async with running(told, open_files=256) as service:
+        await service.answers("/readyz", 200)
+        service.process.terminate()
+        _, lines = await service.ended()
+    [most] = [line["most"] for line in lines if line["event"] == "files"]
+    assert most == min(65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 async def test_signal_while_the_start_waits_for_a_server_ends_the_service_with_0() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from docutalk_common.settings import ServiceSettings
 from docutalk_common.telemetry import configure_logging, configure_tracing, get_logger, shutdown_tracing
 
 LOOP_STALLED_SECONDS = 10.0
+OPEN_FILES = 65_536
 
 
 class Runtime:
@@ -140,6 +142,7 @@ def run_service(name: str, settings: ServiceSettings, build: Callable[[Runtime],
     """
     configure_logging(name, log_format=settings.log_format, level=settings.log_level)
     configure_tracing(name)
+    _raise_open_files()
     runtime = Runtime(name)
     try:
         # A third faster on NATS and HTTP than the loop of the standard library.
@@ -150,6 +153,16 @@ def run_service(name: str, settings: ServiceSettings, build: Callable[[Runtime],
     finally:
         shutdown_tracing()
     sys.exit(1 if runtime.failure else 0)
+
+
+def _raise_open_files() -> None:
+    """Each stream is an open file, and many shells allow a thousand and let a process raise that itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems name a hard limit that they do not grant.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def wait_until(check: Callable[[], Awaitable[bool]], *, seconds: float, what: str, every: float = 0.05) -> None:
