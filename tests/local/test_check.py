@@ -73,6 +73,12 @@ async def test_a_key_without_an_address_is_named(tmp_path: Path) -> None:
     assert "DOCUTALK_EMBED_ENDPOINT_API_KEY is" in wrong["DOCUTALK_EMBED_ENDPOINT_URL"]
 
 
+async def test_a_provider_without_its_key_is_named(tmp_path: Path) -> None:
+    code, wrong = await check(tmp_path, DOCUTALK_LLM_PROVIDER="anthropic", OPENAI_API_KEY="secret")
+    assert (code, list(wrong)) == (1, ["ANTHROPIC_API_KEY"])
+    assert await check(tmp_path, DOCUTALK_LLM_PROVIDER="anthropic", DOCUTALK_LLM_API_KEY="secret") == (0, {})
+
+
 async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", free_port()))

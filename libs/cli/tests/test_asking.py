@@ -194,6 +194,13 @@ def test_question_that_is_none_is_a_wrong_command_line(shell: Any, server: Any, 
     assert server.requests == []
 
 
+@pytest.mark.parametrize("arguments", [("a\udcff",), ("Why?", "--selected", "a\udcff"), ("Why?", "-d", "a\udcff")])
+def test_bytes_that_are_no_text_are_a_wrong_command_line(shell: Any, server: Any, arguments: tuple[str, ...]) -> None:
+    result = shell("ask", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr == "Error: '\\udcff' in what was given is no character that can be sent. Give text in UTF-8.\n"
+
+
 def test_conversation_that_is_not_there_is_told(shell: Any, server: Any) -> None:
     assert shell("ask", "How much?", "-s", "last").stderr == (
         "Error: There is no conversation yet. Begin one: docutalk ask QUESTION\n"
@@ -247,6 +254,17 @@ def test_second_ctrl_c_leaves_at_once(terminal: Any, server: Any) -> None:
     assert running.code() == 130
     assert "going on" not in _plain(running.screen)
     assert "Traceback" not in running.screen
+
+
+def test_script_without_blanks_is_written_as_it_comes_and_broken_anywhere(terminal: Any, server: Any) -> None:
+    text = "销售额增长了百分之十八" * 3
+    server.answer, server.after_stop = [FRAMES[0], (2, "delta", {"text": text})], []
+    running = terminal("ask", "How much?")
+    running.read_until(text[-1])
+    running.interrupt()
+    assert running.code() == 130
+    first, second = running.screen.replace("\r", "").splitlines()[:2]
+    assert (first, second) == (text[:20], text[20:])
 
 
 def test_narrow_terminal_breaks_an_answer_between_words(terminal: Any, server: Any) -> None:

@@ -62,6 +62,15 @@ async def test_conversation_longer_than_one_answer_of_chat_comes_whole(chat_serv
     assert [item["text"] for item in messages["items"][1:]] == [f"Question {number}?" for number in range(120)]
 
 
+async def test_conversation_of_long_questions_comes_whole(chat_service: Any, person: Any) -> None:
+    # Fifty of them have 3 MB, more than a message may have.
+    session = await asked(person, "问" * 20_000)
+    first = chat_service.posted[0]
+    chat_service.posted += [first.model_copy(update={"message_id": uuid4()}) for _ in range(59)]
+    exported = await person.http.get(f"{url(person)}/sessions/{session}/export")
+    assert len({message["id"] for message in exported.json()["messages"]}) == 60
+
+
 async def test_conversation_is_exported_as_json_and_as_markdown(chat_service: Any, person: Any) -> None:
     session = await asked(person, "Is <b>it</b> so?")
     path = f"{url(person)}/sessions/{session}/export"
@@ -110,7 +119,45 @@ def test_markdown_shows_each_answer_with_its_sources_and_what_became_of_them() -
     )
 
 
-@pytest.mark.parametrize("text", ["<script>x()</script>", "</p><img src=http://evil/x>", "![x](http://evil/?q=1)", "<!-- x"])
+def exported_answer(text: str) -> str:
+    """What Markdown an answer becomes."""
+    session = ChatSession(id=uuid4(), title="Of truth", created_at=NOW, updated_at=NOW)
+    return as_markdown(session, [message("assistant", text)]).partition("UTC\n\n")[2].removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("[read](http://evil)", "[read]\\(http://evil)"),
+        ("So [1].\n\n[1]: http://evil", "So [1].\n\n[1]\\: http://evil"),
+        ("Title\n=====\n# Title", "Title\n\\=====\n\\# Title"),
+        ("One\n\n---\n\nTwo", "One\n\n---\n\nTwo"),
+        ("```sh\n# a[0](x)\n```\n# b", "```sh\n# a[0](x)\n```\n\\# b"),
+    ],
+)
+def test_answer_makes_no_link_and_no_heading(text: str, written: str) -> None:
+    assert exported_answer(text) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [("```\ncut", "```"), ("- a\n  ````py\n```\ncut", "````"), ("~~~\n```\ncut", "~~~"), ("```\n``` x\ncut", "```")],
+)
+def test_code_that_was_cut_off_ends_with_its_answer(text: str, end: str) -> None:
+    assert exported_answer(text).endswith(f"\ncut\n{end}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>x()</script>",
+        "</p><img src=http://evil/x>",
+        "![x](http://evil/?q=1)",
+        "!![x](http://evil/?q=1)",
+        "```\n<img src=http://evil/x>\n```",
+        "<!-- x",
+    ],
+)
 def test_nothing_in_an_answer_or_a_document_becomes_a_tag_or_an_image(text: str) -> None:
     session = ChatSession(id=uuid4(), title=text, created_at=NOW, updated_at=NOW)
     messages = [message("user", text), message("assistant", text, citations=[citation(filename=text, quote=text)])]

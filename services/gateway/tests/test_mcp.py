@@ -171,6 +171,13 @@ async def test_question_is_answered_with_checked_quotes(
     assert chat_service.transient == [posted.session_id]
 
 
+async def test_blank_question_is_none(gateway: Any, key: str, chat_service: Any, embed_service: Any) -> None:
+    async with connect(gateway, key) as client:
+        assert "question" in await refusal(client, "ask", question=" \n")
+        assert "query" in await refusal(client, "search", query=" \n")
+    assert (chat_service.posted, embed_service.asked) == ([], [])
+
+
 async def test_workspace_is_the_default_one_or_named(
     gateway: Any, account: Any, person: Any, key: str, chat_service: Any
 ) -> None:

@@ -116,6 +116,7 @@ async def test_access_token_opens_it_too(gateway: Any, person: Any) -> None:
         ("POST", "/v1/embeddings", {"input": "x"}, 400, "model"),
         ("POST", "/v1/responses", {}, 404, None),
         ("DELETE", "/v1/models", None, 405, None),
+        ("GET", "/v1/models/a%00b", None, 404, "model"),
     ],
 )
 async def test_error_has_the_shape_of_openai(

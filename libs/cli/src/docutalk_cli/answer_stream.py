@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rich.text import Text
+from rich.cells import cell_len
 
 from docutalk_cli.client import Api, ClientError, Json, NotReachable, StreamEvent
 from docutalk_cli.output import Output
@@ -120,6 +120,11 @@ class _Writer:
             if character.isspace():
                 self._flush()
                 self._space(character)
+            elif cell_len(character) > 1:
+                # Chinese and Japanese have no blanks and break anywhere: a paragraph is not held back for its end.
+                self._flush()
+                self._word = character
+                self._flush()
             else:
                 self._word += character
 
@@ -147,7 +152,7 @@ class _Writer:
     def _flush(self) -> None:
         if not self._word:
             return
-        length = Text(self._word).cell_len
+        length = cell_len(self._word)
         if self._column and self._column + length > self._width:
             self._output.raw("\n")
             self._column = 0

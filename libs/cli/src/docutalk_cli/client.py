@@ -47,6 +47,12 @@ class NoAddress(ClientError):
     exit_code = Exit.USAGE
 
 
+class NotText(ClientError):
+    """What was given on the command line, or in a variable, is not in the terminal's encoding."""
+
+    exit_code = Exit.USAGE
+
+
 class NotReachable(ClientError):
     """Nobody answered."""
 
@@ -220,7 +226,11 @@ class Api:
 
     async def _raw(self, method: str, path: str, *, stream: bool = False, **request: Any) -> httpx.Response:
         extensions = {} if "timeout" not in request else {"timeout": request.pop("timeout").as_dict()}
-        built = self._http.build_request(method, path, extensions=extensions or None, **request)
+        try:
+            built = self._http.build_request(method, path, extensions=extensions or None, **request)
+        except UnicodeEncodeError as error:
+            given = error.object[error.start : error.end]
+            raise NotText(f"{given!r} in what was given is no character that can be sent. Give text in UTF-8.") from None
         try:
             answer = await self._http.send(built, stream=True)
             if not stream or answer.is_error:

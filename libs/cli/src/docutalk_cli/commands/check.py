@@ -180,9 +180,15 @@ def _model(environment: Mapping[str, str]) -> Iterator[Finding]:
     url = environment.get("DOCUTALK_LLM_BASE_URL")
     if url and not environment.get("DOCUTALK_LLM_MODEL"):
         yield Finding("DOCUTALK_LLM_MODEL", True, "not set: the first model that the address lists is used")
-    keys = ("DOCUTALK_LLM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
-    if not url and not any(environment.get(name) or environment.get(f"{name}_FILE") for name in keys):
-        yield Finding("Language model", True, "none is configured: an Ollama that runs here is used, else answers are sentences of the documents")
+    usual = {"openai": ["OPENAI_API_KEY"], "anthropic": ["ANTHROPIC_API_KEY"]}
+    keys = ["DOCUTALK_LLM_API_KEY", *usual.get(provider, ["OPENAI_API_KEY", "ANTHROPIC_API_KEY"])]
+    if url or any(environment.get(name) or environment.get(f"{name}_FILE") for name in keys):
+        return
+    if provider in usual:
+        yield Finding(keys[1], False, f"not set, and DOCUTALK_LLM_PROVIDER is {provider}: set the key, or an address")
+    else:
+        message = "none is configured: an Ollama that runs here is used, else answers are sentences of the documents"
+        yield Finding("Language model", True, message)
 
 
 def _embeddings(environment: Mapping[str, str]) -> Iterator[Finding]:

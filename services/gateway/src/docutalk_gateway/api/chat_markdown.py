@@ -9,7 +9,12 @@ from docutalk_gateway.api.chat_shapes import ChatMessage, ChatSession, Citation
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#!|~&$])")
 _HTML = re.compile(r"<(?=[A-Za-z/!?])")
-_IMAGE = re.compile(r"!(?=\[)")
+_IMAGE = re.compile(r"!+(?=\[)")
+# What follows is the address of a link, or of all links of that name: `[1]: http://…` would make one of each citation.
+_ADDRESS = re.compile(r"\](?=[(:])")
+_HEADING = re.compile(r"^(\s{0,3})(?=#)")
+_UNDERLINE = re.compile(r"^(\s{0,3})(?=(?:=+|-+)\s*$)")
+_FENCE = re.compile(r" {0,3}(`{3,}(?!.*`)|~{3,})(.*)")
 
 
 def escaped(text: str) -> str:
@@ -55,8 +60,29 @@ def _remarks(message: ChatMessage) -> str:
 
 
 def _formatted(text: str) -> str:
-    """An answer keeps its emphasis and lists; its headings would break the outline, its tags and images would be shown."""
-    return "\n".join(re.sub(r"^(\s{0,3})(#)", r"\1\\\2", _IMAGE.sub("", _HTML.sub("&lt;", line))) for line in text.splitlines())
+    """An answer keeps its emphasis, lists and blocks of code; its headings would break the outline, its tags and images would be
+    shown, and a block of code that does not end (it was stopped) would take in what follows."""
+    lines: list[str] = []
+    fence = ""
+    for line in text.splitlines():
+        if match := _FENCE.fullmatch(line):
+            # At the margin it ends or begins a block of the answer and not, maybe, one of a list in it.
+            lines.append(_HTML.sub("&lt;", line.lstrip()))
+            if not fence:
+                fence = match[1]
+            elif match[1].startswith(fence) and not match[2].strip():
+                fence = ""
+        elif fence:
+            lines.append(_HTML.sub("&lt;", line))
+        else:
+            lines.append(_harmless(line, below_text=bool(lines) and bool(lines[-1].strip())))
+    return "\n".join([*lines, fence] if fence else lines)
+
+
+def _harmless(line: str, *, below_text: bool) -> str:
+    line = _ADDRESS.sub(r"]\\", _IMAGE.sub("", _HTML.sub("&lt;", line)))
+    line = _HEADING.sub(r"\1\\", line)
+    return _UNDERLINE.sub(r"\1\\", line) if below_text else line
 
 
 def _source(citation: Citation) -> str:

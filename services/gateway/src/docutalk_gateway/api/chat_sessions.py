@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from docutalk_common.contracts import chat
+from docutalk_common.errors import RequestFailed
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import PlainTextResponse
 
@@ -17,7 +18,7 @@ from docutalk_gateway.api.shapes import Listing
 router = APIRouter(tags=["chat"])
 
 _SESSION = "/workspaces/{workspace_id}/chat/sessions/{session_id}"
-# A page of messages, each of them at most an answer of 16,000 characters with its quotes, fits into one message.
+# So many answers of some length fit into one message of the message server; of the longest questions only a few do.
 _AT_ONCE = 50
 _EXPORTED: dict[int | str, dict[str, Any]] = {
     200: {
@@ -93,17 +94,24 @@ async def _session(access: Access, session_id: UUID) -> chat.Session:
 
 async def _messages(access: Access, session_id: UUID) -> list[shapes.ChatMessage]:
     found: list[shapes.ChatMessage] = []
+    limit = _AT_ONCE
     while True:
         question = chat.ListMessages(
             workspace_id=access.workspace_id,
             user_id=access.user_id,
             session_id=session_id,
             offset=len(found),
-            limit=_AT_ONCE,
+            limit=limit,
         )
-        part = await access.gateway.broker.requests.ask(
-            "rpc.chat.v1.message.list", question, chat.MessageList, cause=access.cause
-        )
+        try:
+            part = await access.gateway.broker.requests.ask(
+                "rpc.chat.v1.message.list", question, chat.MessageList, cause=access.cause
+            )
+        except RequestFailed as error:
+            if error.code != "too_large" or limit == 1:
+                raise
+            limit //= 2
+            continue
         found += [shapes.ChatMessage.of(item) for item in part.items]
         if not part.items or len(found) >= part.total:
             return found

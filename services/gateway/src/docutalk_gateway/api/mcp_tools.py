@@ -22,7 +22,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from starlette.requests import Request
 
 from docutalk_gateway.adapters import repository
@@ -215,7 +215,10 @@ async def find_documents(
 async def search_passages(
     *,
     query: Annotated[
-        str, Field(description='What to find: words, a question, or "an exact phrase"', min_length=1, max_length=4000), Plain
+        str,
+        Field(description='What to find: words, a question, or "an exact phrase"'),
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=4000),
+        Plain,
     ],
     workspace: Workspace = None,
     limit: Annotated[int, Field(description="How many passages at most", ge=1, le=50)] = 10,
@@ -298,7 +301,12 @@ async def fetch_text(
 @_with_our_errors
 async def ask_documents(
     *,
-    question: Annotated[str, Field(description="In whole words; it stands for itself", min_length=1, max_length=20_000), Plain],
+    question: Annotated[
+        str,
+        Field(description="In whole words; it stands for itself"),
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000),
+        Plain,
+    ],
     workspace: Workspace = None,
     document_ids: DocumentIds = [],  # noqa: B006  it is a schema's default, and only read
     context: Context[Any, Any],

@@ -8,6 +8,7 @@ from docutalk_common.errors import NotFound
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.api.context import Access, Caller, access_of
+from docutalk_gateway.api.shapes import is_text
 
 NAMED_MAX = 20
 
@@ -25,8 +26,10 @@ async def choose_workspace(caller: Caller, wanted: str) -> Access:
             return await access_of(caller, workspace_id)
         except NotFound:
             raise UnknownWorkspace(f"You have no workspace {workspace_id}. {await _there_are(caller)}") from None
-    async with caller.gateway.db.read() as session:
-        found = await repository.workspaces_named(session, caller.user_id, wanted, limit=2)
+    found = []
+    if is_text(wanted):  # what comes in an address may be none
+        async with caller.gateway.db.read() as session:
+            found = await repository.workspaces_named(session, caller.user_id, wanted, limit=2)
     if len(found) == 1:
         return await access_of(caller, found[0])
     reason = f"Several of your workspaces are called {wanted[:200]!r}" if found else f"You have no workspace {wanted[:200]!r}"
