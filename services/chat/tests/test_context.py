@@ -6,7 +6,8 @@ import asyncio
 import re
 
 from docutalk_chat.adapters.language_model import REWRITING_SECONDS
-from docutalk_common.contracts.chat import ListSessions, OpenSession, SessionList, SessionOpened, Turn
+from docutalk_chat.use_cases.answer_message import PREPARED_AT_ONCE
+from docutalk_common.contracts.chat import FrameKind, ListSessions, OpenSession, SessionList, SessionOpened, Turn
 from docutalk_common.process import wait_until
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from docutalk_local.testing import TestStack
@@ -14,6 +15,7 @@ from docutalk_local.testing import TestStack
 from .world import SECONDS, Documents, Person, answering, running_chat, text_of
 
 HARVEST = "The harvest of 2021 was 412 tonnes of apples.\nThe rain came late."
+HANGING = Reply(first_delay=3600)
 
 
 async def test_follow_up_question_is_searched_as_it_stands_alone(
@@ -172,3 +174,25 @@ async def test_many_answers_at_once_lose_no_frame(
         assert frames[-1].answer is not None
         assert text_of(frames) == frames[-1].answer.response
         assert text_of(frames).count("word") == 40
+
+
+async def test_model_that_hangs_over_conversations_keeps_nobody_else_from_an_answer(
+    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
+) -> None:
+    documents.add(HARVEST)
+    model.default = lambda request: Reply.text("412 tonnes of apples [1].") if request.body.get("stream") else HANGING
+    before = [Turn(role="user", text="How was the harvest?"), Turn(role="assistant", text="412 tonnes [1].")]
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        session_id = await person.open_session()
+        hanging = [await person.post(session_id, f"And {number}?", turns=before) for number in range(PREPARED_AT_ONCE)]
+
+        async def all_hang() -> bool:
+            return len(model.requests) == len(hanging)
+
+        await wait_until(all_hang, seconds=SECONDS, what="the model is asked to rewrite all of them")
+        _, frames = await person.ask(await person.open_session(), "How was the harvest?")
+        others = [frame for posted in hanging for frame in await person.frames(posted)]
+        for posted in hanging:
+            await person.stop(posted)
+    assert frames[-1].answer is not None
+    assert {frame.kind for frame in others} == {FrameKind.START}

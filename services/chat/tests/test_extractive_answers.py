@@ -170,3 +170,14 @@ async def test_question_about_somebody_whom_no_document_names_is_not_answered_wi
     assert frames[-1].answer is not None
     assert frames[-1].answer.supported == elsewhere
     assert documents.probes[-1].query == "Tesla"
+
+
+async def test_question_full_of_names_is_not_looked_up_name_by_name(
+    stack: TestStack, documents: Documents, person: Person
+) -> None:
+    documents.add("In 2022 the revenue of Verizon rose to 136 billion dollars.")
+    names = ", ".join(f"Name{letter * 3}" for letter in "abcdefghijklmnopqrstuvwxyz")
+    async with running_chat(stack):
+        _, frames = await person.ask(await person.open_session(), f"What was the revenue of {names} in 2022?")
+    assert frames[-1].kind is FrameKind.DONE
+    assert documents.probes == []

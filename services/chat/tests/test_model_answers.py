@@ -7,7 +7,7 @@ import re
 
 import pytest
 from docutalk_chat.adapters.metrics import MARKERS_REMOVED
-from docutalk_chat.domain.answers import NOT_SUPPORTED, NOTHING_FOUND
+from docutalk_chat.domain.answers import LONGEST_ANSWER, NOT_SUPPORTED, NOTHING_FOUND
 from docutalk_common.contracts.chat import Frame, FrameKind
 from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire
@@ -71,6 +71,41 @@ async def test_markers_without_support_are_taken_out_and_counted(
     assert frames[-1].answer is not None
     assert len(frames[-1].answer.citations) == 1
     assert (removed("out_of_range"), removed("unsupported")) == (out_of_range + 1, unsupported + 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The harvest was 412 tonnes ![1](http://evil.example/x.png) of apples.",
+        "The harvest was 412 tonnes ![9][x](http://evil.example/x.png) of apples.",
+        "The harvest was 412 tonnes !![1][1](http://evil.example/x.png) of apples.",
+    ],
+)
+async def test_no_image_is_made_with_the_help_of_a_marker(
+    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel, text: str
+) -> None:
+    documents.add(HARVEST)
+    model.script(Reply.text(text))
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        _, frames = await person.ask(await person.open_session(), "How was the harvest?")
+    assert "tonnes" in text_of(frames)
+    assert "![" not in text_of(frames)
+
+
+@pytest.mark.parametrize(("endless", "response"), [("\n" * 50, NOTHING_FOUND), ("Apples. ", None)], ids=["space", "text"])
+async def test_model_that_goes_on_and_on_is_left(
+    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel, endless: str, response: str | None
+) -> None:
+    documents.add(HARVEST)
+    model.script(Reply([endless] * 5_000, delay=0.001))
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        _, frames = await person.ask(await person.open_session(), "How was the harvest?")
+        async with asyncio.timeout(SECONDS):
+            await model.abandoned.wait()
+    answer = frames[-1].answer
+    assert answer is not None
+    assert len(answer.response) < LONGEST_ANSWER + 100
+    assert response is None or answer.response == response
 
 
 async def test_answer_without_any_support_says_so(

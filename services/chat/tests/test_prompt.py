@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from docutalk_chat.domain.answers import Material, Source, Turn, title_of
-from docutalk_chat.domain.prompt import build_messages, search_query
+from docutalk_chat.domain.prompt import LONGEST_QUERY, build_messages, search_query
 
 from .factories import passage
 
@@ -67,3 +67,10 @@ def test_title_is_the_beginning_of_the_message_on_one_line() -> None:
 def test_quotation_marks_and_lists_of_a_question_or_a_selection_are_no_conditions_of_the_search() -> None:
     assert search_query('What does "net revenue" mean?', [], None) == "What does  net revenue  mean?"
     assert search_query("Explain it.", [], "„Umsatz“ - and -more -5 %\n-less") == "Explain it.\n Umsatz  - and  more -5 %  less"
+
+
+def test_long_message_is_searched_with_its_beginning_and_its_end() -> None:
+    query = search_query("What does this say? " + "pasted " * 2_800 + "And who says it?", [], None)
+    assert len(query) <= LONGEST_QUERY + 1
+    assert query.startswith("What does this say? pasted")
+    assert query.endswith("And who says it?")

@@ -74,6 +74,25 @@ async def test_stored_failure_is_published_again_when_its_message_comes_again(
     assert frames[-1].code == first[-1].code == "search_unavailable"
 
 
+async def test_message_that_comes_again_while_it_is_answered_ends_in_the_one_answer_that_is_stored(
+    stack: TestStack, wire: Wire, documents: Documents, person: Person, model: ScriptedModel
+) -> None:
+    documents.add(APPLES)
+    answer = "It was 412 tonnes of apples [1]. "
+    model.script(Reply([answer, *["First. "] * 60], delay=0.05), Reply([answer, *["Second. "] * 10], delay=0.02))
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        posted = await person.post(await person.open_session(), "How was the harvest?")
+        await person.until_text(posted)
+        await wire.send(envelope_for(posted))
+        # Whoever makes the other one says the same in the end, behind all that it had said.
+        frames = await person.frames_until_final(posted, finals=2)
+        [_, stored] = await person.messages(posted.session_id)
+    assert [frame.kind for frame in frames].count(FrameKind.DONE) == 2
+    assert frames[-1].index == max(frame.index for frame in frames)
+    assert frames[-1].answer is not None
+    assert text_of(frames) == frames[-1].answer.response == stored.text == answer + " ".join(["Second."] * 10)
+
+
 async def test_process_answers_and_ends_orderly_on_a_signal(stack: TestStack, documents: Documents, person: Person) -> None:
     documents.add(APPLES)
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docutalk_chat", env=stack.service_environment("chat"))

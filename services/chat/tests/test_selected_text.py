@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from docutalk_chat.domain.place import phrases
+import re
+
+from docutalk_chat.domain.answers import MOST_PASSAGES
+from docutalk_chat.domain.place import locate, phrases
+from docutalk_common.contracts.chat import ChangeChatSettings, ChatSettings, FrameKind
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from docutalk_local.testing import TestStack
+from hypothesis import given
+from hypothesis import strategies as st
 
 from .factories import passage
 from .world import Documents, Person, answering, running_chat
@@ -87,3 +93,43 @@ def test_phrases_come_from_the_beginning_the_middle_and_the_end() -> None:
     assert phrases(" ".join(words)) == [" ".join(words[:8]), " ".join(words[16:24]), " ".join(words[32:])]
     assert phrases("one “two”\nthree") == ["one two three"]
     assert phrases(' " ') == []
+
+
+async def test_selection_among_many_long_pages_of_another_script_is_found(
+    stack: TestStack, documents: Documents, person: Person
+) -> None:
+    async with running_chat(stack, llm_provider="none"):
+        await person.request(
+            "rpc.chat.v1.settings.change", ChangeChatSettings, ChatSettings, changes=["passages"], passages=MOST_PASSAGES
+        )
+        for page in range(1, MOST_PASSAGES + 1):
+            text = f"第{page}章。" + "收获了很多苹果和梨子。" * 1_200
+            found = passage(text[5_000:7_000], page=page, start=5_000)
+            documents.pages[found.document_id, page] = text
+            documents.passages.append(found)
+        _, frames = await person.ask(await person.open_session(), "苹果收获了吗?", selected_text="收获了很多苹果和梨子。")
+    assert (frames[-1].code, frames[-1].kind) == (None, FrameKind.DONE)
+
+
+async def test_message_as_long_as_one_may_be_is_answered(stack: TestStack, documents: Documents, person: Person) -> None:
+    documents.add(HARVEST)
+    async with running_chat(stack):
+        long = "How many tonnes of apples was the harvest? ".ljust(20_000, "x")
+        _, frames = await person.ask(await person.open_session(), long, selected_text="y " * 10_000)
+    assert (frames[-1].code, frames[-1].kind) == (None, FrameKind.DONE)
+    # Nobody looks for a selection of which no source can be made.
+    assert documents.probes == []
+
+
+@given(st.text(alphabet="ab \n\u3000", max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_selection_is_located_whatever_its_white_space(text: str, start: int, length: int) -> None:
+    selected = text[start : start + length]
+    place = locate(" ".join(selected.split()), text)
+    words = selected.split()
+    if not words:
+        assert place is None
+        return
+    assert place is not None
+    expected = re.search(r"\s+".join(map(re.escape, words)), text)
+    assert expected is not None
+    assert place == expected.span()

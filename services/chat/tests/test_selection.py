@@ -63,6 +63,9 @@ def test_question_about_a_reason_gets_its_sentence() -> None:
         # No names: the beginning of a sentence, months, abbreviations, and nouns of another language.
         ("What happened in March? How is the revenue?", []),
         ("What is the revenue in USD under GAAP?", []),
+        # A small word that is written large.
+        ("According to the report, What was the revenue? Also, Please say who did it.", []),
+        ("What is the revenue of Tesla, and what that of Tesla in May?", ["Tesla"]),
         ("Wie hoch war der Umsatz von Tesla im Jahr?", []),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -100,6 +101,18 @@ async def test_models_are_those_of_the_provider_and_the_one_that_needs_none(
     listed = await models(llm_base_url=model.base_url, llm_model="large")
     assert listed == ChatModels(provider="openai", default="large", items=["large", "tiny", "extractive"])
     assert await models() == ChatModels(provider="none", default="extractive", items=["extractive"])
+
+
+async def test_workspace_can_leave_a_provider_that_hangs(stack: TestStack, wire: Wire, person: Person) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        async with running_chat(stack, llm_base_url=address, llm_model="tiny"):
+            changed = await change(person, model="extractive")
+    assert changed.model == "extractive"
 
 
 async def test_ollama_that_runs_here_answers_without_being_configured(

@@ -12,11 +12,12 @@ from docutalk_common.contracts.chat import AnswerState, FrameKind, StopAnswer
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.db import Cause
 from docutalk_common.errors import NotFound
+from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from docutalk_local.testing import TestStack
 
-from .world import Documents, Person, running_chat, text_of
+from .world import SECONDS, Documents, Person, running_chat, text_of
 
 HARVEST = "The harvest of 2021 was 412 tonnes of apples.\nThe rain came late."
 SLOW = Reply(["It was 412 tonnes of apples [1]. ", *["And so on. "] * 1000], delay=0.05)
@@ -110,3 +111,45 @@ async def test_nobody_stops_the_answer_of_somebody_else(
             ids = {"session_id": session_id, "answer_id": posted.answer_id}
             with pytest.raises(NotFound):
                 await colleague.request("rpc.chat.v1.answer.stop", StopAnswer, AnswerState, **ids)
+
+
+async def test_nobody_stops_the_answer_of_somebody_else_through_a_session_of_their_own(
+    stack: TestStack, wire: Wire, documents: Documents, person: Person, model: ScriptedModel
+) -> None:
+    documents.add(HARVEST)
+    model.script(Reply(["It was ", "412 tonnes of apples [1]."], first_delay=1))
+    colleague = Person(wire, workspace_id=person.workspace_id)
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        posted = person.message(await person.open_session(), "How was the harvest?")
+        ids = {"session_id": await colleague.open_session(), "answer_id": posted.answer_id}
+        # Before it begins, when nobody can tell yet whose it will be, and while it is made.
+        await colleague.request("rpc.chat.v1.answer.stop", StopAnswer, AnswerState, **ids)
+        await wire.send(envelope_for(posted))
+
+        async def is_begun() -> bool:
+            return bool(model.requests)
+
+        await wait_until(is_begun, seconds=SECONDS, what="the model is asked")
+        with pytest.raises(NotFound):
+            await colleague.request("rpc.chat.v1.answer.stop", StopAnswer, AnswerState, **ids)
+        frames = await person.frames_until_final(posted)
+    assert frames[-1].answer is not None
+    assert not frames[-1].answer.stopped
+    assert frames[-1].answer.response == "It was 412 tonnes of apples [1]."
+
+
+async def test_mark_of_somebody_else_keeps_nobody_from_stopping_their_answer(
+    stack: TestStack, wire: Wire, documents: Documents, person: Person, model: ScriptedModel
+) -> None:
+    documents.add(HARVEST)
+    model.script(SLOW)
+    colleague = Person(wire, workspace_id=person.workspace_id)
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        posted = person.message(await person.open_session(), "How was the harvest?")
+        ids = {"session_id": await colleague.open_session(), "answer_id": posted.answer_id}
+        await colleague.request("rpc.chat.v1.answer.stop", StopAnswer, AnswerState, **ids)
+        await person.stop(posted)
+        await wire.send(envelope_for(posted))
+        frames = await person.frames_until_final(posted)
+    assert frames[-1].answer is not None
+    assert frames[-1].answer.stopped

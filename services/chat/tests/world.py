@@ -28,6 +28,7 @@ from docutalk_common.contracts.envelope import Contract, Envelope, uuid7
 from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.contracts.ingest import GetPages, Page, Pages
 from docutalk_common.db import Cause, Database
+from docutalk_common.errors import RequestFailed
 from docutalk_common.messaging import event_log
 from docutalk_common.messaging.requests import Answerer, RequestClient
 from docutalk_common.messaging.streams import EVENTS, TOKENS
@@ -84,6 +85,8 @@ class Documents:
         """Listens where embed and ingest do."""
 
         async def search(request: SearchPassages, _: Cause) -> Contract:
+            if len(request.query) > 10_000:
+                raise RequestFailed("invalid", "the query is too long")
             if request.mode is SearchMode.KEYWORD:
                 self.probes.append(request)
                 phrase = " ".join(request.query.strip('"').split())
@@ -93,6 +96,9 @@ class Documents:
             return PassagesFound(passages=self.passages[: request.limit], took_ms=0.1)
 
         async def get_pages(request: GetPages, _: Cause) -> Contract:
+            # As ingest does: so many pages, and so many bytes, in one answer.
+            if len(request.pages) > 64:
+                raise RequestFailed("invalid", "at most 64 pages can be asked for at once")
             found = []
             for ref in request.pages:
                 text = self.pages.get((ref.document_id, ref.number))
@@ -100,6 +106,8 @@ class Documents:
                     version = ref.version or self.versions.get(ref.document_id, 1)
                     about = {"document_id": ref.document_id, "version": version, "number": ref.number}
                     found.append(Page(**about, label="", text=text[ref.start : ref.end], start=ref.start))
+            if sum(len(page.text.encode()) for page in found) > 1_500_000:
+                raise RequestFailed("too_large", "these pages are too large for one answer")
             return Pages(pages=found)
 
         async def embed(request: EmbedTexts, _: Cause) -> Contract:

@@ -57,6 +57,11 @@ def test_long_thought_is_not_kept() -> None:
     assert thoughts.feed("</think>42") == "42"
 
 
+def test_white_space_without_end_is_not_kept() -> None:
+    thoughts = ThoughtFilter()
+    assert len("".join(thoughts.feed("\n" * 50) for _ in range(100))) == 5_000
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_stored_text_has_no_control_characters_and_is_utf8(text: str) -> None:
     stored = storable(text)

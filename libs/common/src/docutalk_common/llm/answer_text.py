@@ -8,6 +8,8 @@ import re
 # which UTF-8 cannot say.
 _NOT_STORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _OPEN, _CLOSE = "<think>", "</think>"
+_LONGEST_SPACE = 200
+"""Characters before a thought. White space without end would be kept, and whoever limits an answer would not see it."""
 
 
 def storable(text: str) -> str:
@@ -43,6 +45,8 @@ class ThoughtFilter:
                     self._held = self._held[-len(_CLOSE) :]
                     return ""
                 self._held, self._thinking, self._thought = after, False, True
+            elif len(self._held) - len(start) > _LONGEST_SPACE:
+                self._begun = True
             elif start.startswith(_OPEN):
                 self._held, self._thinking = start.removeprefix(_OPEN), True
             elif _OPEN.startswith(start):

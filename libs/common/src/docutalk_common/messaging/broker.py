@@ -200,8 +200,8 @@ class MessageBroker:
         concurrency: int | None = None,
         retry_delays: Sequence[float] = RETRY_DELAYS,
     ) -> None:
-        """Handles the messages of a durable, `concurrency` at once, each fetched alone: nothing is prefetched beyond what runs, so
-        a slow handler's neighbours are not delivered twice."""
+        """Handles the messages of a durable, `concurrency` at once, each fetched alone: nothing is prefetched beyond what runs,
+        so a slow handler's neighbours are not delivered twice."""
         entry = durable(name) if isinstance(name, str) else name
         assert entry.service == self.service, f"{entry.name} belongs to {entry.service}"
         self._durables[entry.name] = entry

@@ -152,8 +152,8 @@ DURABLES: tuple[Durable, ...] = (
     Durable("ingest-source-collect", "ingest", WORK, ingest.CollectSource, concurrency=4),
     Durable("gateway-document-deleted", "gateway", EVENTS, ingest.DocumentDeleted),
     Durable("chat-dead-letter", "chat", DEAD_LETTERS, DeadLetter),
-    # An answer mostly waits for the model; the server lets a thousand be unacknowledged. Somebody looks at an answer whose process
-    # was killed, and it begins again only when the message does.
+    # An answer mostly waits for the model; the server lets a thousand be unacknowledged. Somebody looks at an answer whose
+    # process was killed, and it begins again only when the message does.
     Durable("chat-message-posted", "chat", EVENTS, gateway.MessagePosted, concurrency=512, ack_wait=12.0),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from docutalk_common.contracts.chat import ChatModels, ChatSettings
@@ -16,6 +17,8 @@ log = get_logger(__name__)
 
 LIST_SECONDS = 60.0
 """For how long a provider's list of models is taken for true."""
+ASK_SECONDS = 4.0
+"""For the list. A provider that hangs must not keep a workspace from choosing the answerer that needs none."""
 
 
 class Answerers:
@@ -41,11 +44,12 @@ class Answerers:
         complete = True
         default = model.endpoint.model or ""
         try:
-            if time.monotonic() > self._listed_until:
-                self._listed = await model.models()
-                self._listed_until = time.monotonic() + LIST_SECONDS
-            default = await model.default_model()
-        except ModelError as error:
+            async with asyncio.timeout(ASK_SECONDS):
+                if time.monotonic() > self._listed_until:
+                    self._listed = await model.models()
+                    self._listed_until = time.monotonic() + LIST_SECONDS
+                default = await model.default_model()
+        except (ModelError, TimeoutError) as error:
             log.info("the provider does not tell its models", reason=str(error))
             complete = False
         names = dict.fromkeys([*([default] if default else []), *self._listed, EXTRACTIVE])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from operator import mul
+from typing import ClassVar
 
 from docutalk_common.contracts.chat import Citation
 from docutalk_common.llm import ModelOptions
@@ -14,9 +15,14 @@ from docutalk_chat.domain.prompt import search_query
 from docutalk_chat.domain.selection import Candidate, candidates, select, unnamed
 from docutalk_chat.domain.spans import SpanKind
 
+MOST_NAMES = 8
+"""Names of a question that are looked for one after the other, while a person waits. Of more nobody can tell."""
+
 
 class ExtractiveAnswerer:
     """`vectors` gives a unit vector for each text, or None: then words alone decide."""
+
+    asks_model: ClassVar[bool] = False
 
     def __init__(self, vectors: Callable[[Sequence[str]], Awaitable[list[list[float]] | None]]) -> None:
         self._vectors = vectors
@@ -32,7 +38,7 @@ class ExtractiveAnswerer:
         # Some tens of milliseconds of pure computing: other answers stream meanwhile.
         found = await asyncio.to_thread(candidates, question, material.sources)
         names = unnamed(material.question, material.sources)
-        if names and not any([await quotes.mentions(name) for name in names]):
+        if 0 < len(names) <= MOST_NAMES and not await _is_mentioned(names, quotes):
             found = []
         marker = 0
         flowing = False
@@ -58,3 +64,11 @@ class ExtractiveAnswerer:
             return None
         asked, *others = vectors
         return [sum(map(mul, asked, other)) for other in others]
+
+
+async def _is_mentioned(names: Sequence[str], quotes: QuoteChecker) -> bool:
+    """Whether a document says one of them; the rest is not looked for then."""
+    for name in names:
+        if await quotes.mentions(name):
+            return True
+    return False

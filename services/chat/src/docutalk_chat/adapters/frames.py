@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -60,7 +61,6 @@ class FrameWriter:
         workspace_id: UUID,
         answer_id: UUID,
         session_id: UUID,
-        attempt: int,
         pace: Pace | None = None,
     ) -> None:
         self._js = js
@@ -68,7 +68,8 @@ class FrameWriter:
         self._subject = f"tok.{workspace_id}.{answer_id}"
         self._answer_id = answer_id
         self._session_id = session_id
-        self._attempt = attempt
+        # Its own for each attempt, however the message came again: the stream would take a frame of one for that of another.
+        self._writer = secrets.token_hex(4)
         self._index = 0
         self._queue: deque[Frame] = deque()
         self._filled = asyncio.Event()
@@ -162,7 +163,7 @@ class FrameWriter:
             FRAMES_LOST.inc()
             return
         payload = frame.model_copy(update={"index": self._index}).model_dump_json(exclude_none=True).encode()
-        headers = {"Nats-Msg-Id": f"{self._answer_id}:{self._attempt}:{self._index}"}
+        headers = {"Nats-Msg-Id": f"{self._answer_id}:{self._writer}:{self._index}"}
         for _ in range(_TRIES):
             try:
                 await self._js().publish(self._subject, payload, stream=TOKENS, headers=headers, timeout=_PUBLISH_SECONDS)

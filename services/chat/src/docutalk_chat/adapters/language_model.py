@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from docutalk_common.contracts.chat import Citation
 from docutalk_common.llm import LanguageModel, ModelError, ModelMessage, ModelOptions, ModelUsage
@@ -48,6 +49,8 @@ class _Written:
 
 class ModelAnswerer:
     """Streams a model's text. Markers are checked, renumbered from 1 in order, or taken out, before anybody sees them."""
+
+    asks_model: ClassVar[bool] = True
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
@@ -97,20 +100,24 @@ class ModelAnswerer:
         async with contextlib.aclosing(self._pieces(messages, material.options, tally)) as pieces:
             async for piece in pieces:
                 group = [] if isinstance(piece, str) else await self._cite_all(piece, fitting, quotes, tally, written)
-                out = images.feed(piece) if isinstance(piece, str) else images.flush() + _marked(piece, group)
+                # Markers too: `![1](address)` is an image, and where one is taken out, what is left may become one.
+                out = images.feed(piece if isinstance(piece, str) else _marked(piece, group))
                 for told in _told(out, group, written):
                     yield told
-                if len(written.text) > LONGEST_ANSWER:
-                    break
         for told in _told(images.flush(), [], written):
             yield told
 
     async def _pieces(self, messages: Sequence[ModelMessage], options: ModelOptions, tally: Tally) -> AsyncGenerator[Piece]:
         reader = MarkerReader()
+        # Counted as it comes: of endless white space nothing is ever written.
+        room = LONGEST_ANSWER
         async with self.model.stream(messages, options) as stream:
             async for text in stream:
-                for piece in reader.feed(text):
+                for piece in reader.feed(text[:room]):
                     yield piece
+                room -= len(text)
+                if room <= 0:
+                    break
             self._count(tally, stream.usage)
         for piece in reader.finish():
             yield piece
@@ -155,7 +162,7 @@ class ModelAnswerer:
         if span is None:
             MARKERS_REMOVED.labels("unsupported").inc()
             return None
-        place = (passage.document_id, passage.page, passage.start + span[0], passage.start + span[1])
+        place = (passage.document_id, passage.version, passage.page, passage.start + span[0], passage.start + span[1])
         if place not in cited:
             citation = await quotes.cite(len(cited) + 1, passage, *span)
             if citation is None:

@@ -39,6 +39,9 @@ AT_ONCE = 16
 PROBE_PASSAGES = 4
 """The same sentence may stand in several documents."""
 PAGES_SECONDS = 1.5
+PAGES_TOGETHER = 16
+"""Parts of pages in one question. With what stands around a passage a part may have 14,000 characters of three bytes each, and
+ingest answers with 1.5 MB at most."""
 VECTORS_SECONDS = 1.0
 
 
@@ -118,18 +121,20 @@ class Library:
 
     async def pages(self, workspace_id: UUID, refs: Sequence[PageRef], cause: Cause) -> list[Page]:
         """Page texts, or the parts of them that were asked for. Raises `AnswerNotPossible("pages_unavailable")`."""
-        if not refs:
-            return []
+        questions = [
+            GetPages(workspace_id=workspace_id, pages=list(refs[first : first + PAGES_TOGETHER]))
+            for first in range(0, len(refs), PAGES_TOGETHER)
+        ]
+        asked = [self._ask("rpc.ingest.v1.page.get", one, Pages, cause=cause, timeout=PAGES_SECONDS) for one in questions]
         try:
-            question = GetPages(workspace_id=workspace_id, pages=list(refs))
-            found = await self._ask("rpc.ingest.v1.page.get", question, Pages, cause=cause, timeout=PAGES_SECONDS)
+            answers = await asyncio.gather(*asked)
         except (RequestFailed, DependencyUnavailable) as error:
             log.warning("pages could not be read", code=error.code, reason=str(error))
             raise AnswerNotPossible(
                 "pages_unavailable",
                 "The text of the documents cannot be read right now, so no quote can be checked. Try again in a moment.",
             ) from error
-        return found.pages
+        return [page for answer in answers for page in answer.pages]
 
     async def vectors(self, texts: Sequence[str]) -> list[list[float]] | None:
         """A unit vector for each text, or None when there are none to be had right now: they only improve an answer."""

@@ -17,7 +17,7 @@ from docutalk_common.db import Cause
 
 from docutalk_chat.adapters.library import Library
 from docutalk_chat.adapters.metrics import MARKERS_REMOVED
-from docutalk_chat.domain.place import LONGEST_SELECTION, locate
+from docutalk_chat.domain.place import locate
 
 
 class PageQuotes:
@@ -109,6 +109,3 @@ class PageQuotes:
         """Of the version in which the passage was found: a later one may say something else there."""
         place = (passage.document_id, passage.version, passage.page)
         return [page for page in await self._pages if (page.document_id, page.version, page.number) == place]
-
-
-AROUND_SELECTION = LONGEST_SELECTION

@@ -191,14 +191,25 @@ async def _answer_state(db: AsyncSession, answer_id: UUID) -> AnswerState:
     return AnswerState(answer=answer)
 
 
-async def request_stop(db: AsyncSession, answer_id: UUID, session_id: UUID) -> None:
-    """Notes that an answer shall end, also one that nobody has begun yet; the caller has checked whose session it is."""
-    await db.execute(insert(stops).values(answer_id=answer_id, session_id=session_id).on_conflict_do_nothing())
+async def request_stop(db: AsyncSession, answer_id: UUID, session_id: UUID) -> bool:
+    """Notes that an answer shall end, also one that nobody has begun yet; the caller has checked whose session it is. False for
+    an answer of another session."""
+    place = await db.scalar(select(answers.c.session_id).where(answers.c.answer_id == answer_id))
+    if place not in {None, session_id}:
+        return False
+    await db.execute(
+        insert(stops)
+        .values(answer_id=answer_id, session_id=session_id)
+        # A mark under another session is a stranger's, who guessed the id before the answer began.
+        .on_conflict_do_update(index_elements=[stops.c.answer_id], set_={"session_id": session_id})
+    )
+    return True
 
 
 async def stopped_among(db: AsyncSession, answer_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the answers that shall end."""
-    return set(await db.scalars(select(stops.c.answer_id).where(stops.c.answer_id.in_(answer_ids))))
+    """Those of the answers that shall end. A mark counts in the session of its answer only: whose that is was checked."""
+    of_its_session = and_(answers.c.answer_id == stops.c.answer_id, answers.c.session_id == stops.c.session_id)
+    return set(await db.scalars(select(stops.c.answer_id).join(answers, of_its_session).where(stops.c.answer_id.in_(answer_ids))))
 
 
 async def chat_settings(db: AsyncSession, workspace_id: UUID) -> ChatSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from docutalk_common.contracts.chat import Citation, Usage
 from docutalk_common.contracts.embed import Passage
@@ -112,6 +112,9 @@ class QuoteChecker(Protocol):
 
 class Answerer(Protocol):
     """Makes answers. Implemented by the extractive answerer and by language models."""
+
+    asks_model: ClassVar[bool]
+    """Whether `stand_alone` waits for a model."""
 
     async def stand_alone(self, turns: Sequence[Turn], options: ModelOptions, tally: Tally) -> str | None:
         """The last turn as somebody can understand it who does not know the others; None when that is not known."""

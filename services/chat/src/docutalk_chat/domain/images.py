@@ -22,6 +22,6 @@ class ImageBreaker:
         return settled
 
     def flush(self) -> str:
-        """What was held back, when something else than text follows, or nothing."""
+        """What was held back, at the end of the text, or nothing."""
         held, self._held = self._held, ""
         return held

@@ -15,6 +15,8 @@ _BEGINNING = re.compile(r"\[[\d\s,;–-]{0,200}")
 _END_OF_SENTENCE = re.compile(r"[.!?。！？][\"'”’)*_]*$")
 _LONGEST_WAIT = 400
 """Characters that are held back behind a marker which stands before its statement."""
+_MOST_NUMBERS = 100
+"""In one marker. Each is looked up in the sources, and a document may ask for `[1-999]` all over."""
 
 
 @dataclass(frozen=True)
@@ -130,4 +132,4 @@ def _numbers(marker: str) -> tuple[int, ...]:
     found: list[int] = []
     for first, last in re.findall(r"(\d+)(?:\s*[-–]\s*(\d+))?", marker):
         found += range(int(first), int(last or first) + 1)
-    return tuple(found)
+    return tuple(found[:_MOST_NUMBERS])

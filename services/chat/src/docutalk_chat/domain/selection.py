@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from docutalk_chat.domain.answers import Source
 from docutalk_chat.domain.spans import Span, SpanKind, spans
-from docutalk_chat.domain.words import Rarity, is_figure, stem, tokens
+from docutalk_chat.domain.words import STOP_WORDS, Rarity, is_figure, stem, tokens
 
 MOST_SPANS = 4
 MOST_COMPARED = 32
@@ -150,7 +150,12 @@ def unnamed(question: str, sources: Sequence[Source]) -> list[str]:
     question about that of somebody else. In other languages a capital letter may mean no name."""
     if not _ENGLISH.search(question):
         return []
-    names = [name for name in _NAME.findall(question) if stem(name.lower()) not in _DATES]
+    # `In the report, What was …`: a small word is no name, and no source would say it.
+    names = [
+        name
+        for name in dict.fromkeys(_NAME.findall(question))
+        if stem(name.lower()) not in _DATES and name.lower() not in STOP_WORDS
+    ]
     said = {word for source in sources for word in tokens(f"{source.passage.text} {source.passage.filename}")}
     files = ["".join(filter(str.isalnum, source.passage.filename.lower())) for source in sources]
     is_named = any(stem(name.lower()) in said or any(name.lower() in file for file in files) for name in names)

@@ -14,7 +14,7 @@ from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import DependencyUnavailable
 from docutalk_common.llm import ModelOptions
-from docutalk_common.messaging.consumer import Delivery
+from docutalk_common.messaging.consumer import AlreadyHandled, Delivery
 from docutalk_common.telemetry import get_logger
 from nats.js import JetStreamContext
 
@@ -23,16 +23,19 @@ from docutalk_chat.adapters.answerers import Answerers
 from docutalk_chat.adapters.frames import FrameWriter, Pace
 from docutalk_chat.adapters.library import Library
 from docutalk_chat.adapters.metrics import ANSWER_SECONDS, ANSWERS
-from docutalk_chat.adapters.quotes import AROUND_SELECTION, PageQuotes
+from docutalk_chat.adapters.quotes import PageQuotes
 from docutalk_chat.adapters.repository import Begun
 from docutalk_chat.adapters.stop_watch import StopWatch
 from docutalk_chat.domain.answers import EXTRACTIVE, PASSAGES, Answerer, AnswerNotPossible, Material, Source, Tally
+from docutalk_chat.domain.place import LONGEST_SELECTION
 from docutalk_chat.use_cases.find_passages import Finder, finding
 
 log = get_logger(__name__)
 
 PREPARED_AT_ONCE = 8
 """Answers that look for their passages. Fewer than the connections to the database."""
+
+_NO_SESSION = ("session_not_found", "The conversation was deleted.")
 
 
 @dataclass
@@ -94,7 +97,6 @@ class AnswerMessage:
             workspace_id=posted.workspace_id,
             answer_id=posted.answer_id,
             session_id=posted.session_id,
-            attempt=delivery.attempt,
             pace=self._pace,
         )
         begun = await self._begin(posted, delivery.cause)
@@ -102,7 +104,7 @@ class AnswerMessage:
             if begun is None:
                 # An earlier attempt may have sent frames before the session was deleted; readers skip what counts below them.
                 await frames.skip_stored()
-                frames.error("session_not_found", "The conversation was deleted.")
+                frames.error(*_NO_SESSION)
                 return
             if not begun.is_new:
                 await frames.skip_stored()
@@ -111,11 +113,28 @@ class AnswerMessage:
                 _repeat(begun.state, frames)
                 return
             try:
-                answer = await self._make(posted, begun, finder, frames)
-            except AnswerNotPossible as error:
-                await self._fail(posted, delivery, error, frames)
-                return
-            await self._complete(posted, delivery, answer, frames)
+                await self._end(posted, delivery, begun, finder, frames)
+            except AlreadyHandled:
+                await self._tell_outcome(posted, frames)
+                raise
+
+    async def _end(self, posted: MessagePosted, delivery: Delivery, begun: Begun, finder: Finder, frames: FrameWriter) -> None:
+        try:
+            answer = await self._make(posted, begun, finder, frames)
+        except AnswerNotPossible as error:
+            await self._fail(posted, delivery, error, frames)
+            return
+        await self._complete(posted, delivery, answer, frames)
+
+    async def _tell_outcome(self, posted: MessagePosted, frames: FrameWriter) -> None:
+        """Of an answer that somebody else brought to its end first: their last frame may stand below those sent here."""
+        async with self._db.read() as session:
+            state = await repository.find_answer(session, posted.workspace_id, posted.user_id, posted.answer_id)
+        if state is None:
+            frames.error(*_NO_SESSION)
+            return
+        frames.start()
+        _repeat(state, frames)
 
     async def _begin(self, posted: MessagePosted, cause: Cause) -> Begun | None:
         async with self._db.transaction(cause) as transaction:
@@ -162,10 +181,13 @@ class AnswerMessage:
         try:
             standing = None
             if len(begun.turns) > 1:
+                if answerer.asks_model:
+                    # A model that hangs would let nobody else's question through.
+                    finder.step_aside()
                 standing = await answerer.stand_alone(begun.turns, options, draft.tally)
             earlier = [turn.text for turn in begun.turns[:-1] if turn.role == "user"]
             found = await finder.find(standing, earlier, limit=settings.passages or PASSAGES)
-            around = AROUND_SELECTION if posted.selected_text else 0
+            around = LONGEST_SELECTION if posted.selected_text and len(posted.selected_text) <= LONGEST_SELECTION else 0
             async with PageQuotes(
                 self._library, posted.workspace_id, found.all, finder.cause, scope=finder.scope, around=around
             ) as quotes:
@@ -212,15 +234,16 @@ class AnswerMessage:
                         citation_count=len(answer.citations),
                     )
                 )
-        if stored is not None:
-            ANSWERS.labels("stopped" if answer.stopped else "supported" if answer.supported else "unsupported").inc()
-            frames.done(stored)
-        else:
-            frames.error("session_not_found", "The conversation was deleted.")
+        if stored is None:
+            await self._tell_outcome(posted, frames)
+            return
+        ANSWERS.labels("stopped" if answer.stopped else "supported" if answer.supported else "unsupported").inc()
+        frames.done(stored)
 
     async def _fail(self, posted: MessagePosted, delivery: Delivery, error: AnswerNotPossible, frames: FrameWriter) -> None:
         async with delivery.transaction() as transaction:
-            if await repository.fail_answer(transaction.session, posted.answer_id, error.code, str(error)):
+            failed = await repository.fail_answer(transaction.session, posted.answer_id, error.code, str(error))
+            if failed:
                 transaction.emit(
                     AnswerFailed(
                         workspace_id=posted.workspace_id,
@@ -231,6 +254,9 @@ class AnswerMessage:
                         reason=str(error),
                     )
                 )
+        if not failed:
+            await self._tell_outcome(posted, frames)
+            return
         ANSWERS.labels(error.code).inc()
         log.warning("no answer", answer_id=str(posted.answer_id), code=error.code, reason=str(error))
         frames.error(error.code, str(error))

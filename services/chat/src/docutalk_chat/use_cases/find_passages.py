@@ -48,17 +48,21 @@ class Finder:
 
     async def begin(self) -> None:
         """Waits for its turn to search, and takes it."""
-        await self._line.acquire()
-        self._in_line = True
+        await self._join_the_line()
         if speaks_for_itself(self._posted.text):
             query = search_query(self._posted.text, (), self._posted.selected_text)
             self._early = (query, asyncio.create_task(self._search(query, PASSAGES)))
+
+    def step_aside(self) -> None:
+        """Lets others search while a model is waited for; `find` waits for a turn again."""
+        self._leave_the_line()
 
     async def find(self, standing: str | None, earlier: Sequence[str], *, limit: int) -> Found:
         """`standing` is the question as it stands alone, None when nobody wrote it; then the person's `earlier` messages help.
 
         Raises `AnswerNotPossible`.
         """
+        await self._join_the_line()
         if standing is not None:
             query = without_conditions(search_query(standing, (), self._posted.selected_text))
         else:
@@ -85,6 +89,11 @@ class Finder:
         if self._early is not None:
             self._early[1].cancel()
             await asyncio.gather(self._early[1], return_exceptions=True)
+
+    async def _join_the_line(self) -> None:
+        if not self._in_line:
+            await self._line.acquire()
+            self._in_line = True
 
     def _leave_the_line(self) -> None:
         if self._in_line:

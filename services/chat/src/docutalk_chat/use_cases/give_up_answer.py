@@ -34,8 +34,6 @@ async def give_up_answer(letter: DeadLetter, delivery: Delivery, db: Database, j
         workspace_id=posted.workspace_id,
         answer_id=posted.answer_id,
         session_id=posted.session_id,
-        # Behind every delivery of the message itself, so that the frame is not taken for one of theirs.
-        attempt=letter.attempts + delivery.attempt,
     )
     async with frames:
         await frames.skip_stored()
