@@ -61,6 +61,25 @@ async def test_both_answers_stay_and_the_newer_one_is_the_context_of_what_follow
     ]
 
 
+async def test_answer_that_was_stopped_before_its_first_word_leaves_the_one_before_it_chosen(
+    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
+) -> None:
+    documents.add(HARVEST)
+    model.default = lambda request: Reply.text("412 tonnes [1]." if request.body.get("stream") else "And the rain?")
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        session_id = await person.open_session()
+        posted, _ = await person.ask(session_id, "How was the harvest?")
+        stopped = person.message(session_id, posted.text).model_copy(update={"message_id": posted.message_id})
+        await person.stop(stopped)
+        await person.wire.send(envelope_for(stopped))
+        await person.frames_until_final(stopped)
+        await person.ask(session_id, "And the rain?")
+        messages = await person.messages(session_id)
+    assert [(m.text, m.chosen) for m in messages[1:3]] == [("412 tonnes [1].", True), ("", False)]
+    said = [turn["content"].rpartition("\n")[2] for turn in answering(model)[-1].messages[1:]]
+    assert said == ["How was the harvest?", "412 tonnes [1].", "And the rain?"]
+
+
 async def test_earlier_question_is_answered_again_in_its_own_place_and_context(
     stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
 ) -> None:

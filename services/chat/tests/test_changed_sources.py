@@ -9,11 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from docutalk_chat.adapters.models import citations, documents
-from docutalk_chat.adapters.repository import begin_answer, complete_answer
-from docutalk_chat.adapters.session_repository import create_session
-from docutalk_common.contracts.chat import Answer, Citation
-from docutalk_common.contracts.envelope import Envelope, Message, uuid7
-from docutalk_common.contracts.gateway import MessagePosted
+from docutalk_chat.adapters.source_repository import mark_source_changed
+from docutalk_common.contracts.envelope import Envelope, Message
 from docutalk_common.contracts.ingest import DocumentReady
 from docutalk_common.db import Cause, Database
 from docutalk_common.messaging.streams import durable
@@ -22,6 +19,7 @@ from docutalk_common.testing.conformance import VersionedConsumerConformance, Wi
 from docutalk_local.testing import TestStack
 from sqlalchemy import select
 
+from .factories import stored_citation
 from .world import SECONDS, Documents, Person, running_chat
 
 APPLES = "The harvest of 2021 was 412 tonnes of apples."
@@ -88,39 +86,11 @@ class TestDocumentReady(VersionedConsumerConformance):
         async with running_chat(stack) as db:
             yield db
 
-    async def _cited(self, db: Database) -> tuple[UUID, UUID]:
-        """The workspace and the document of a stored citation of a first version."""
-        cited = Citation(marker=1, document_id=uuid7(), filename="report.pdf", page=1, start=0, end=3, quote="The")
-        workspace_id, user_id = uuid7(), uuid7()
-        async with db.transaction(Cause.new()) as transaction:
-            posted = MessagePosted(
-                workspace_id=workspace_id,
-                message_id=uuid7(),
-                answer_id=uuid7(),
-                session_id=await create_session(transaction.session, workspace_id, user_id),
-                user_id=user_id,
-                text="Which?",
-            )
-            await begin_answer(transaction.session, posted)
-            answer = Answer(
-                answer_id=posted.answer_id,
-                session_id=posted.session_id,
-                message_id=posted.message_id,
-                response="The [1]",
-                supported=True,
-                citations=[cited],
-                created_at=datetime.now(UTC),
-            )
-            await complete_answer(transaction.session, answer)
-        return workspace_id, cited.document_id
-
     async def arrange(self, db: Database) -> Message:
-        return ready(*await self._cited(db), 2)
+        return ready(*await stored_citation(db), 2)
 
     async def stale(self, db: Database) -> tuple[Message, Message]:
-        workspace_id, document_id = await self._cited(db)
-        from docutalk_chat.adapters.source_repository import mark_source_changed
-
+        workspace_id, document_id = await stored_citation(db)
         async with db.transaction(Cause.new()) as transaction:
             await mark_source_changed(transaction.session, document_id, 3, datetime.now(UTC))
         return ready(workspace_id, document_id, 2), ready(workspace_id, document_id, 3)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from docutalk_chat.adapters.models import answers, citations, documents, messages, sessions
-from docutalk_chat.adapters.repository import begin_answer, complete_answer
 from docutalk_chat.adapters.session_repository import create_session
-from docutalk_common.contracts.chat import Answer, Citation
 from docutalk_common.contracts.envelope import Message, uuid7
 from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.contracts.ingest import DocumentDeleted
@@ -20,6 +17,7 @@ from docutalk_common.testing.conformance import ConsumerConformance, Wire
 from docutalk_local.testing import TestStack
 from sqlalchemy import select
 
+from .factories import stored_citation
 from .world import Documents, running_chat
 
 
@@ -79,29 +77,8 @@ class TestDocumentDeleted(ConsumerConformance):
             yield db
 
     async def arrange(self, db: Database) -> Message:
-        cited = Citation(marker=1, document_id=uuid7(), filename="report.pdf", page=1, start=0, end=3, quote="The")
-        workspace_id, user_id = uuid7(), uuid7()
-        async with db.transaction(Cause.new()) as transaction:
-            posted = MessagePosted(
-                workspace_id=workspace_id,
-                message_id=uuid7(),
-                answer_id=uuid7(),
-                session_id=await create_session(transaction.session, workspace_id, user_id),
-                user_id=user_id,
-                text="Which?",
-            )
-            await begin_answer(transaction.session, posted)
-            answer = Answer(
-                answer_id=posted.answer_id,
-                session_id=posted.session_id,
-                message_id=posted.message_id,
-                response="The [1]",
-                supported=True,
-                citations=[cited],
-                created_at=datetime.now(UTC),
-            )
-            await complete_answer(transaction.session, answer)
-        return DocumentDeleted(workspace_id=workspace_id, document_id=cited.document_id, object_keys=[])
+        workspace_id, document_id = await stored_citation(db)
+        return DocumentDeleted(workspace_id=workspace_id, document_id=document_id, object_keys=[])
 
     async def effect(self, db: Database, message: Message) -> Any:
         assert isinstance(message, DocumentDeleted)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from docutalk_common.llm import ModelError, ModelOptions
+from docutalk_common.llm import ModelError, ModelMessage, ModelOptions
 from docutalk_common.testing.http_server import serving
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from starlette.applications import Starlette
@@ -47,6 +47,36 @@ async def test_field_that_is_refused_is_left_out_from_then_on(server: ScriptedMo
     model = connected()
     assert [await pieces_of(model) for _ in range(2)] == [["Yes."], ["Yes."]]
     assert ["stream_options" in request.body for request in server.requests] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "told", ["Conversation roles must alternate user/assistant/user/assistant/...", "System role not supported"]
+)
+async def test_model_whose_template_is_strict_gets_the_conversation_in_turns(
+    server: ScriptedModel, connected: Connect, told: str
+) -> None:
+    def reply(request: Any) -> Reply:
+        roles = [message["role"] for message in request.messages]
+        fine = roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+        return Reply() if fine else Reply(status=400, error={"message": told})
+
+    server.default = reply
+    model = connected()
+    said = [
+        ("system", "Be brief."),
+        ("assistant", "Lost."),
+        ("user", "One?"),
+        ("user", "Two?"),
+        ("assistant", "2."),
+        ("user", "3?"),
+    ]
+    messages = [ModelMessage(role, content) for role, content in said]  # type: ignore[arg-type]
+    assert (await model.complete(messages)).text == "Yes."
+    async with model.stream(messages) as stream:
+        assert [text async for text in stream] == ["Yes."]
+    assert len(server.requests) == 3
+    sent = [(message["role"], message["content"]) for message in server.requests[-1].messages]
+    assert sent == [("user", "Be brief.\n\nOne?\n\nTwo?"), ("assistant", "2."), ("user", "3?")]
 
 
 async def test_limit_of_the_answer_is_sent_under_its_other_name_then_not_at_all(

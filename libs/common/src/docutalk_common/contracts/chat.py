@@ -293,7 +293,7 @@ class StopAnswer(Contract):
     """`rpc.chat.v1.answer.stop` → `AnswerState`: ends an answer where it is, also one that nobody has begun yet.
 
     What was written so far is stored as the answer; it may take a second until it is. An answer that has come to its end stays
-    as it is. Error `not_found`, also before the message was taken up.
+    as it is. Error `not_found` for a session that is not this user's, or that the answer is not of.
     """
 
     workspace_id: UUID

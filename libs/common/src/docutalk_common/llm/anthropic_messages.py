@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
 import anthropic
@@ -25,6 +24,7 @@ from docutalk_common.llm.model import USUAL, Completion, Endpoint, ModelError, M
 from docutalk_common.llm.model_at_endpoint import Answer, ModelAtEndpoint
 from docutalk_common.llm.optional_fields import OptionalFields
 from docutalk_common.llm.prices import usage_of
+from docutalk_common.llm.turns import alternating, system_of
 
 MAX_TOKENS = 4096
 """The API wants a limit; answers are shorter."""
@@ -53,7 +53,7 @@ class AnthropicModel(ModelAtEndpoint):
             return await self._client.messages.create(
                 model=model,
                 max_tokens=options.max_tokens or MAX_TOKENS,
-                system=_system(messages) or omit,
+                system=system_of(messages) or omit,
                 messages=_turns(messages),
                 stream=True,
                 extra_body=fields,
@@ -76,7 +76,7 @@ class AnthropicModel(ModelAtEndpoint):
             answer = await self._client.messages.create(
                 model=model,
                 max_tokens=options.max_tokens or MAX_TOKENS,
-                system=_system(messages) or omit,
+                system=system_of(messages) or omit,
                 messages=_turns(messages),
                 stream=False,
                 extra_body=fields,
@@ -158,21 +158,14 @@ def _refusal(error: Exception) -> str | None:
     return str(error.body) if isinstance(error, (anthropic.BadRequestError, anthropic.UnprocessableEntityError)) else None
 
 
-def _system(messages: Sequence[ModelMessage]) -> str:
-    return "\n\n".join(message.content for message in messages if message.role == "system")
-
-
 def _turns(messages: Sequence[ModelMessage]) -> list[MessageParam]:
-    """The conversation in turns that alternate, from the user's first; the API takes no others, and no empty ones."""
-    turns: list[MessageParam] = []
-    talk = (message for message in messages if message.role != "system" and message.content.strip())
-    for role, said in itertools.groupby(talk, key=lambda message: message.role):
-        content = "\n\n".join(message.content for message in said)
-        if role == "user":
-            turns.append(UserMessageParam(role="user", content=content))
-        elif turns:
-            turns.append(AssistantMessageParam(role="assistant", content=content))
-    return turns
+    """The conversation as the API takes it, which is strict about turns."""
+    return [
+        UserMessageParam(role="user", content=turn.content)
+        if turn.role == "user"
+        else AssistantMessageParam(role="assistant", content=turn.content)
+        for turn in alternating(messages)
+    ]
 
 
 def _wanted(options: ModelOptions) -> dict[str, object]:

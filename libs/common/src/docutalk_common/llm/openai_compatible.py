@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from typing import Any
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import openai
 from openai import AsyncOpenAI, AsyncStream, RequestOptions
@@ -15,8 +16,12 @@ from docutalk_common.llm.model import USUAL, Completion, Endpoint, ModelMessage,
 from docutalk_common.llm.model_at_endpoint import Answer, ModelAtEndpoint
 from docutalk_common.llm.optional_fields import OptionalFields
 from docutalk_common.llm.prices import usage_of
+from docutalk_common.llm.turns import strict
 
 _PATH = "/chat/completions"
+_WANTS_TURNS = re.compile(r"alternat|system (?:role|message)", re.IGNORECASE)
+
+T = TypeVar("T")
 
 
 class OpenAICompatibleModel(ModelAtEndpoint):
@@ -25,6 +30,7 @@ class OpenAICompatibleModel(ModelAtEndpoint):
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
         self._optional = OptionalFields()
+        self._strict: set[str] = set()
         self._client = AsyncOpenAI(
             base_url=f"{_root(endpoint)}/v1" if endpoint.provider == "ollama" else endpoint.base_url,
             # Local servers want no key, the library wants one.
@@ -36,17 +42,14 @@ class OpenAICompatibleModel(ModelAtEndpoint):
     @contextlib.asynccontextmanager
     async def stream(self, messages: Sequence[ModelMessage], options: ModelOptions = USUAL) -> AsyncIterator[Answer]:
         model = options.model or await self.default_model()
-        request = _request(model, messages)
 
-        async def create(fields: dict[str, object]) -> AsyncStream[object]:
+        async def create(body: dict[str, object]) -> AsyncStream[object]:
             # As plain JSON: to make the library's object of each chunk takes three times as long as all the rest.
-            return await self._client.post(
-                _PATH, body={**request, "stream": True, **fields}, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-            )
+            return await self._client.post(_PATH, body=body, cast_to=object, stream=True, stream_cls=AsyncStream[object])
 
         fields = {"stream_options": {"include_usage": True}, **_wanted(options)}
         with _errors(self._host):
-            stream = await self._optional.send(model, fields, create, _refusal)
+            stream = await self._send(model, messages, fields, create, stream=True)
         answer = _StreamedAnswer(self._endpoint, self._host, model, stream)
         try:
             yield answer
@@ -57,16 +60,39 @@ class OpenAICompatibleModel(ModelAtEndpoint):
     async def complete(self, messages: Sequence[ModelMessage], options: ModelOptions = USUAL) -> Completion:
         """See `LanguageModel`."""
         model = options.model or await self.default_model()
-        request = _request(model, messages)
 
-        async def create(fields: dict[str, object]) -> Any:
-            return await self._client.post(_PATH, body={**request, "stream": False, **fields}, cast_to=object)
+        async def create(body: dict[str, object]) -> Any:
+            return await self._client.post(_PATH, body=body, cast_to=object)
 
         with _errors(self._host):
-            answer = await self._optional.send(model, _wanted(options), create, _refusal)
+            answer = await self._send(model, messages, _wanted(options), create, stream=False)
             thoughts = ThoughtFilter()
             text = thoughts.feed(_text(answer["choices"][0]["message"])) + thoughts.finish()
             return Completion(text, _usage(self._endpoint, model, answer.get("usage")))
+
+    async def _send(
+        self,
+        model: str,
+        messages: Sequence[ModelMessage],
+        fields: dict[str, object],
+        create: Callable[[dict[str, object]], Awaitable[T]],
+        *,
+        stream: bool,
+    ) -> T:
+        """What `create` returns for a request that the model takes."""
+
+        async def send(optional: dict[str, object]) -> T:
+            said = strict(messages) if model in self._strict else messages
+            return await create({**_request(model, said), "stream": stream, **optional})
+
+        try:
+            return await self._optional.send(model, fields, send, _refusal)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            # The templates of some open models know no system message, or want a user and an assistant in turns.
+            if model in self._strict or not _WANTS_TURNS.search(_said(error)):
+                raise
+            self._strict.add(model)
+            return await self._optional.send(model, fields, send, _refusal)
 
     async def models(self) -> list[str]:
         """See `LanguageModel`."""

@@ -167,9 +167,13 @@ def in_order(query: Select[Any]) -> Select[Any]:
 
 
 def is_superseded() -> ColumnElement[bool]:
-    """Whether a message is an answer to a question that was answered again."""
-    newer = aliased(messages)
-    return exists().where(newer.c.reply_to == messages.c.reply_to, newer.c.position > messages.c.position)
+    """Whether a message is an answer to a question that was answered again, or an empty one beside another that is not."""
+    other = aliased(messages)
+    return exists().where(
+        other.c.reply_to == messages.c.reply_to,
+        other.c.text != "",
+        or_(other.c.position > messages.c.position, messages.c.text == ""),
+    )
 
 
 def _about_answer(row: Row[Any]) -> dict[str, Any]:
