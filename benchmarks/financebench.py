@@ -5,7 +5,8 @@
 Prints: pages per second; the share of the time that extraction and embedding need back to back in one process, without
 services (goal .7); upload to ready for one page; for the questions the share with an evidence page among the first 1, 5
 and 10 results, the share whose answer cites one, and the share of citations whose quote stands on the cited page (must
-be all); and the share of questions from other collections that are answered with "not in the documents". The reports are not part of this repository; without them it says so and ends with 0.
+be all); and of questions from other collections the share that is answered with "not in the documents". The reports are not
+part of this repository; without them it says so and ends with 0.
 """
 
 from __future__ import annotations
