@@ -10,13 +10,14 @@ from uuid import UUID
 import numpy as np
 import pytest
 from docutalk_common.contracts.embed import ChangeState, ChangeStep, SearchMode, SearchPassages
+from docutalk_common.contracts.ingest import IndexChunks
 from docutalk_common.db import Database
 from docutalk_common.errors import RequestFailed
 from docutalk_common.process import cancel_all
 from docutalk_common.testing.embeddings_server import vector_of
 from docutalk_embed.adapters.batcher import MicroBatcher
 from docutalk_embed.adapters.model_changes import count_missing
-from docutalk_embed.adapters.model_registry import find_serving
+from docutalk_embed.adapters.model_registry import ModelUnavailable, find_serving
 from docutalk_embed.use_cases.search_passages import search_passages
 
 from .changing import DIMENSIONS, Installation
@@ -58,12 +59,21 @@ class Storm:
             document_id = batches[0].document_id
             dice.shuffle(batches)
             for work in batches:
-                await indexed.index(work)
+                await self.index(indexed, work)
             if dice.random() < 0.1:
-                await indexed.index(batches[0])
+                await self.index(indexed, batches[0])
             if dice.random() < 0.1:
                 await indexed.cancel(document_id, version=later)
             self.documents.append((indexed, document_id, later))
+
+    async def index(self, indexed: Indexed, work: IndexChunks) -> None:
+        """As its consumer does: what fails because a model is away comes again. The one that served a moment ago may be the one
+        that follows now, and away."""
+        while True:
+            with contextlib.suppress(ModelUnavailable):
+                await indexed.index(work)
+                return
+            await asyncio.sleep(0)
 
     async def search(self, dice: random.Random) -> None:
         """The cosines that come with the passages are those of the model that the answer names, and of no other."""
