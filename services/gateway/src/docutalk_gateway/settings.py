@@ -25,8 +25,8 @@ class GatewaySettings(ServiceSettings):
     max_upload_bytes: int = 4 * GIB
     max_files_per_upload: int = 200
     answer_timeout_seconds: float = 300.0
-    # Questions that one person may ask, in all workspaces together.
-    chat_messages_per_minute: int = Field(default=60, ge=1)
+    # Questions that one person may ask, in all workspaces together: no more than a script asks that waits for each answer.
+    chat_messages_per_minute: int = Field(default=600, ge=1)
     # Objects of uploads that were cut off: how old they are when they are deleted, and how often they are looked for.
     sweep_after_hours: float = Field(default=24.0, gt=0)
     sweep_every_seconds: float = Field(default=3600.0, gt=0)
