@@ -147,21 +147,35 @@ async def test_frame_that_the_live_side_lost_is_read_from_the_stream(chat_servic
     assert (await asking).json()["response"] == "It is so [1]."
 
 
-@pytest.mark.parametrize("code", ["search_unavailable", "model_unavailable"])
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("search_unavailable", 503),
+        ("pages_unavailable", 503),
+        ("model_unavailable", 503),
+        ("model_rate_limited", 503),
+        ("model_timeout", 504),
+        ("model_interrupted", 502),
+        ("model_unauthorized", 502),
+        ("model_rejected", 502),
+        ("model_context_exceeded", 502),
+    ],
+)
 async def test_answer_that_cannot_be_made_is_a_problem_and_an_error_event(
-    chat_service: Any, person: Any, read_events: Any, code: str
+    chat_service: Any, person: Any, read_events: Any, code: str, status: int
 ) -> None:
     chat_service.error = (code, "The search is not running.")
     started = time.perf_counter()
     answer = await person.http.post(url(person), json={"message": "Is it so?"})
     assert time.perf_counter() - started < 2
-    assert answer.status_code == 503
+    assert answer.status_code == status
+    assert ("Retry-After" in answer.headers) == (status == 503)
     assert answer.json()["type"] == f"urn:docutalk:problem:{code}"
     assert answer.json()["detail"] == "The search is not running."
     async with person.http.stream("POST", url(person), json={"message": "Is it so?"}, headers=SSE) as response:
         events = [event async for event in read_events(response)]
     assert [event.event for event in events] == ["start", "error"]
-    assert events[-1].data == {"code": code, "reason": "The search is not running.", "status": 503}
+    assert events[-1].data == {"code": code, "reason": "The search is not running.", "status": status}
 
 
 async def test_failure_that_only_chat_knows_of_ends_the_wait(chat_service: Any, person: Any) -> None:
