@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from docutalk_chat.settings import Settings as ChatSettings
 from docutalk_common.messaging.streams import SERVICES
 from docutalk_common.provisioning import ROLES
 from docutalk_common.provisioning_job import password_setting, storage_key_setting
@@ -159,7 +160,7 @@ def test_every_setting_of_a_service_can_be_set(service: str) -> None:
 
 
 def test_limits_in_the_example_are_the_defaults() -> None:
-    defaults = GatewaySettings.model_fields | IngestSettings.model_fields | EmbedSettings.model_fields
+    defaults = GatewaySettings.model_fields | IngestSettings.model_fields | EmbedSettings.model_fields | ChatSettings.model_fields
     named = {name: value for name, (value, is_set) in example().items() if not is_set and value.isdigit()}
     for name, value in named.items():
         field = name.removeprefix("DOCUTALK_").lower()

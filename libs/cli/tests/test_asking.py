@@ -35,6 +35,7 @@ WHOLE = {
     "usage": {"input_tokens": 3120, "output_tokens": 85, "cost_usd": 0.00138},
     "markers_removed": 0,
     "stopped": False,
+    "truncated": False,
 }
 FRAMES: list[tuple[int, str, dict[str, Any]]] = [
     (1, "start", {"answer_id": ANSWER, "message_id": ANSWER, "session_id": SESSION, "restarted": False}),

@@ -21,6 +21,7 @@ ANSWER = {
     "citations": [CITATION],
     "chosen": True,
     "stopped": False,
+    "truncated": False,
     "model": "gpt-4.1-mini",
     "usage": {"input_tokens": 3120, "output_tokens": 85, "cost_usd": 0.00138},
     "markers_removed": 0,

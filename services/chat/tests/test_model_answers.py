@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 from docutalk_chat.adapters.metrics import MARKERS_REMOVED
@@ -279,3 +280,35 @@ async def test_instruction_of_the_workspace_reaches_the_model(
     async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
         await person.ask(await person.open_session(), "How was the harvest?", system_prompt="Say it in rhyme.")
     assert model.requests[0].messages[0]["content"].endswith("Say it in rhyme.")
+
+
+async def test_answer_that_may_not_be_longer_says_that_it_was_cut(
+    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
+) -> None:
+    documents.add(HARVEST)
+    model.script(
+        Reply.text("412 tonnes of apples [1]."),
+        replace(Reply.text("412 tonnes of apples [1]. And"), finish_reason="length"),
+        Reply(["412 tonnes of apples [1]. ", *["and so on "] * 2000]),
+    )
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
+        answered = [await person.ask(await person.open_session(), "How was the harvest?") for _ in range(3)]
+        states = [await person.state(posted) for posted, _ in answered]
+        [_, message] = await person.messages(answered[1][0].session_id)
+    cut = [state.answer.truncated for state in states if state.answer]
+    assert cut == [frames[-1].answer.truncated for _, frames in answered if frames[-1].answer] == [False, True, True]
+    assert message.truncated
+
+
+async def test_model_that_never_comes_to_an_end_is_left_after_the_longest_time(
+    stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
+) -> None:
+    documents.add(HARVEST)
+    model.script(Reply(["<think>", *["hm "] * 5000], delay=0.05), Reply(["412 tonnes [1]. ", *["hm "] * 5000], delay=0.05))
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny", llm_answer_seconds=1.0):
+        _, thinking = await person.ask(await person.open_session(), "How was the harvest?")
+        _, writing = await person.ask(await person.open_session(), "How was the harvest?")
+    assert thinking[-1].code == "model_timeout"
+    assert writing[-1].answer is not None
+    assert (writing[-1].answer.truncated, writing[-1].answer.stopped) == (True, False)
+    assert writing[-1].answer.response.startswith("412 tonnes [1]. hm")

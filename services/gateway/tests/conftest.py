@@ -452,6 +452,7 @@ class Chat:
     words: list[str] = field(default_factory=lambda: ["It ", "is ", "so ", "[1]."])
     error: tuple[str, str] | None = None
     silent: bool = False
+    truncated: bool = False
     hold: asyncio.Event | None = None
     sessions: dict[UUID, tuple[UUID, UUID]] = field(default_factory=dict)
     posted: list[MessagePosted] = field(default_factory=list)
@@ -568,6 +569,7 @@ class Chat:
             supported=True,
             citations=[self.citation()],
             created_at=datetime.now(UTC),
+            truncated=self.truncated,
         )
         frames: list[dict[str, Any]] = [{"kind": FrameKind.START, "session_id": posted.session_id}]
         if self.error is not None:

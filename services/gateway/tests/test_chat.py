@@ -49,6 +49,7 @@ async def test_answer_comes_as_json_with_its_citations(chat_service: Any, person
         "usage": None,
         "markers_removed": 0,
         "stopped": False,
+        "truncated": False,
     }
     assert (posted.text, posted.selected_text) == ("Is it so?", "so")
     assert [str(i) for i in posted.filters.document_ids] == body["document_ids"]

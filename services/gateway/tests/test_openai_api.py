@@ -235,6 +235,14 @@ async def test_stream_gives_the_same_answer_piece_by_piece(chat_service: Any, ai
     assert chunks[-1].usage.total_tokens == 0
 
 
+async def test_answer_that_was_cut_ends_for_its_length(chat_service: Any, ai: openai.AsyncOpenAI, person: Any) -> None:
+    chat_service.truncated = True
+    whole = await ask(ai, person)
+    stream = await ask(ai, person, stream=True)
+    reasons = [chunk.choices[0].finish_reason async for chunk in stream]
+    assert whole.choices[0].finish_reason == reasons[-1] == "length"
+
+
 async def test_stream_is_what_openai_sends_byte_for_byte(chat_service: Any, person: Any) -> None:
     body = {"model": str(person.workspace), "messages": ASK, "stream": True}
     answer = await person.http.post("/v1/chat/completions", json=body)

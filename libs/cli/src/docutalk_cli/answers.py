@@ -26,6 +26,8 @@ def show_sources(output: Output, citations: list[Json]) -> None:
 def remarks(answer: Json) -> list[str]:
     """What a reader should know of an answer, each a sentence."""
     told = ["The answer was stopped."] if answer["stopped"] else []
+    if answer["truncated"]:
+        told.append("The answer was cut: it may not be longer.")
     if removed := answer["markers_removed"]:
         were = "was" if removed == 1 else "were"
         told.append(f"{count(removed, 'citation')} of the model {were} not supported and {were} taken out.")

@@ -41,6 +41,14 @@ async def test_first_piece_is_there_before_the_last_is_made(server: ScriptedMode
         assert stream.usage is None
 
 
+@pytest.mark.parametrize("reason", ["stop", "length"])
+async def test_answer_that_the_model_had_to_cut_says_so(server: ScriptedModel, model: LanguageModel, reason: str) -> None:
+    server.script(Reply(["a", "b"], finish_reason=reason))
+    async with model.stream(HELLO) as stream:
+        assert [text async for text in stream] == ["a", "b"]
+        assert stream.truncated == (reason == "length")
+
+
 async def test_whole_answer_is_asked_for_in_one_piece(server: ScriptedModel, model: LanguageModel) -> None:
     server.script(Reply(["Hel", "lo\x1b[2J."]))
     assert await model.complete(HELLO) == Completion("Hello[2J.", ModelUsage("tiny", 3, 2, None))

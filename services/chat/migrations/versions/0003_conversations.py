@@ -32,6 +32,7 @@ def upgrade() -> None:
     op.add_column("answers", sa.Column("cost_usd", sa.Numeric))
     op.add_column("answers", sa.Column("markers_removed", sa.Integer, nullable=False, server_default="0"))
     op.add_column("answers", sa.Column("stopped", sa.Boolean, nullable=False, server_default=sa.false()))
+    op.add_column("answers", sa.Column("truncated", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("answers", sa.Column("rating", sa.SmallInteger))
     op.add_column("answers", sa.Column("comment", sa.Text))
     op.create_check_constraint("answers_rating", "answers", "rating IN (1, -1)")
@@ -67,7 +68,8 @@ def downgrade() -> None:
     op.drop_table("settings")
     op.drop_table("stops")
     op.drop_constraint("answers_rating", "answers")
-    for column in ("comment", "rating", "stopped", "markers_removed", "cost_usd", "output_tokens", "input_tokens", "model"):
+    told = ("model", "input_tokens", "output_tokens", "cost_usd", "markers_removed", "stopped", "truncated")
+    for column in (*told, "rating", "comment"):
         op.drop_column("answers", column)
     op.drop_index("messages_words", "messages")
     op.drop_index("messages_reply_to", "messages")

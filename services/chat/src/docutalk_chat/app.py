@@ -50,7 +50,9 @@ async def chat(settings: Settings, *, on_fatal: Callable[[str], None] | None = N
     broker = MessageBroker(settings, service="chat", db=db, on_fatal=on_fatal)
     library = Library(broker.requests)
     async with _answerers(settings, library) as answerers, StopWatch(db) as stops:
-        gateway_message_posted.register(broker, AnswerMessage(db, library, answerers, stops, lambda: broker.js))
+        gateway_message_posted.register(
+            broker, AnswerMessage(db, library, answerers, stops, lambda: broker.js, longest=settings.llm_answer_seconds)
+        )
         ingest_document_deleted.register(broker)
         ingest_document_ready.register(broker)
         dead_letter_received.register(broker, db)

@@ -19,11 +19,12 @@ class Settings(ServiceSettings):
     llm_model: str | None = None
     llm_api_key: SecretStr | None = None
     llm_context_tokens: int | None = Field(default=None, ge=1024)
+    llm_answer_seconds: float = Field(default=1800.0, gt=0)
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST")
 
-    @field_validator("llm_provider", "llm_context_tokens", mode="before")
+    @field_validator("llm_provider", "llm_context_tokens", "llm_answer_seconds", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object, info: ValidationInfo) -> object:
         return cls.model_fields[str(info.field_name)].default if value == "" else value

@@ -113,6 +113,7 @@ class Answer(Contract):
 
     `model` is the one that wrote it, `extractive` for sentences of the documents; `usage` is None where no model told it.
     `markers_removed` counts the citations that the model gave and that no source supports. `stopped`: a person ended it early.
+    `truncated`: the model, or this service, ended it because it may not be longer.
     """
 
     answer_id: UUID
@@ -126,6 +127,7 @@ class Answer(Contract):
     usage: Usage | None = None
     markers_removed: int = 0
     stopped: bool = False
+    truncated: bool = False
 
 
 class Turn(Contract):
@@ -256,6 +258,7 @@ class SessionMessage(Contract):
     chosen: bool = True
     supported: bool | None = None
     stopped: bool = False
+    truncated: bool = False
     model: str | None = None
     usage: Usage | None = None
     markers_removed: int = 0

@@ -120,6 +120,7 @@ class _StreamedAnswer(Answer):
                         asked = event.message.usage
                     case "message_delta":
                         stopped = stopped or event.delta.stop_reason is not None
+                        self.truncated = event.delta.stop_reason == "max_tokens"
                         self.usage = _usage(self._endpoint, self._model, asked or event.usage, event.usage.output_tokens)
         if not stopped:
             raise refusals.interrupted(self._host, begun=self.begun)

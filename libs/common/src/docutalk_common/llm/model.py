@@ -84,6 +84,11 @@ class ModelStream(Protocol):
         """None until the end, and when the endpoint does not tell."""
         ...
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the model ended because it may write no more."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[str]: ...
 
 

@@ -61,6 +61,7 @@ class Answer(abc.ABC):
 
     def __init__(self) -> None:
         self.usage: ModelUsage | None = None
+        self.truncated = False
         self.begun = False
         self._read = self._texts()
 

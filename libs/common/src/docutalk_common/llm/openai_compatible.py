@@ -135,6 +135,7 @@ class _StreamedAnswer(Answer):
                 self.usage = _usage(self._endpoint, self._model, chunk.get("usage")) or self.usage
                 for choice in (chunk.get("choices") or [])[:1]:
                     finished = finished or choice.get("finish_reason") is not None
+                    self.truncated = choice.get("finish_reason") == "length"
                     if text := thoughts.feed(_text(choice["delta"])):
                         self.begun = True
                         yield text

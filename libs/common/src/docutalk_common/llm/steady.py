@@ -154,6 +154,11 @@ class _BegunStream:
         """See `ModelStream`."""
         return self._stream.usage
 
+    @property
+    def truncated(self) -> bool:
+        """See `ModelStream`."""
+        return self._stream.truncated
+
     def __aiter__(self) -> AsyncIterator[str]:
         return self._texts
 

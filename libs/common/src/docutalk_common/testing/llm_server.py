@@ -33,6 +33,8 @@ class Reply:
     status: int = 200
     first_delay: float = 0.0
     delay: float = 0.0
+    finish_reason: str = "stop"
+    """Of OpenAI's; Anthropic's is made of it."""
     cut_after: int | None = None
     """Break the connection after so many pieces."""
     end_after: int | None = None
@@ -169,7 +171,7 @@ class ScriptedModel:
             return StreamingResponse(self._stream(reply, _openai_wire(received, reply)), media_type="text/event-stream")
         await asyncio.sleep(reply.first_delay)
         message = {"role": "assistant", "content": "".join(reply.pieces)}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
         usage = {"usage": _openai_usage(received, reply)} if reply.usage else {}
         return JSONResponse({**_COMPLETION, "object": "chat.completion", "choices": [choice], **usage})
 
@@ -186,7 +188,7 @@ class ScriptedModel:
         await asyncio.sleep(reply.first_delay)
         content = [{"type": "text", "text": "".join(reply.pieces)}]
         usage = {"input_tokens": received.words, "output_tokens": len(reply.pieces)}
-        return JSONResponse({**_MESSAGE, "content": content, "stop_reason": "end_turn", "usage": usage})
+        return JSONResponse({**_MESSAGE, "content": content, "stop_reason": _stop_reason(reply), "usage": usage})
 
     async def _received(self, request: Request) -> tuple[ReceivedRequest, Reply]:
         received = ReceivedRequest(
@@ -273,6 +275,10 @@ def _event(data: dict[str, Any]) -> bytes:
     return f"event: {data['type']}\n".encode() + _data(data)
 
 
+def _stop_reason(reply: Reply) -> str:
+    return "max_tokens" if reply.finish_reason == "length" else "end_turn"
+
+
 def _delta(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
     return _data({**_CHUNK, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
 
@@ -289,7 +295,7 @@ def _text_event(piece: str) -> bytes:
 
 
 def _openai_wire(received: ReceivedRequest, reply: Reply) -> _Wire:
-    end = _delta({}, finish_reason="stop")
+    end = _delta({}, finish_reason=reply.finish_reason)
     if reply.usage and received.body.get("stream_options", {}).get("include_usage"):
         end += _data({**_CHUNK, "choices": [], "usage": _openai_usage(received, reply)})
     return _Wire(
@@ -303,7 +309,7 @@ def _openai_wire(received: ReceivedRequest, reply: Reply) -> _Wire:
 
 def _anthropic_wire(received: ReceivedRequest, reply: Reply) -> _Wire:
     usage = {"input_tokens": received.words, "output_tokens": 1}
-    stop = {"stop_reason": "end_turn", "stop_sequence": None}
+    stop = {"stop_reason": _stop_reason(reply), "stop_sequence": None}
     return _Wire(
         start=_event({"type": "message_start", "message": {**_MESSAGE, "usage": usage}})
         + _event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})

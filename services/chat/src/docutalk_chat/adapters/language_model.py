@@ -117,7 +117,9 @@ class ModelAnswerer:
                     yield piece
                 room -= len(text)
                 if room <= 0:
+                    tally.truncated = True
                     break
+            tally.truncated = tally.truncated or stream.truncated
             self._count(tally, stream.usage)
         for piece in reader.finish():
             yield piece

@@ -89,6 +89,7 @@ answers = Table(
     Column("cost_usd", Numeric),
     Column("markers_removed", Integer, nullable=False, server_default="0"),
     Column("stopped", Boolean, nullable=False, server_default=text("false")),
+    Column("truncated", Boolean, nullable=False, server_default=text("false")),
     Column("rating", SmallInteger, CheckConstraint("rating IN (1, -1)", name="answers_rating")),
     Column("comment", Text),
     Index("answers_of_message", "message_id"),

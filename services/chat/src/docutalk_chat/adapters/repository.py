@@ -125,6 +125,7 @@ async def complete_answer(db: AsyncSession, answer: Answer) -> Answer | None:
             cost_usd=usage and usage.cost_usd,
             markers_removed=answer.markers_removed,
             stopped=answer.stopped,
+            truncated=answer.truncated,
         )
     )
     if updated.rowcount == 0:  # type: ignore[attr-defined]
@@ -187,6 +188,7 @@ async def _answer_state(db: AsyncSession, answer_id: UUID) -> AnswerState:
         usage=usage_of(row),
         markers_removed=row.markers_removed,
         stopped=row.stopped,
+        truncated=row.truncated,
     )
     return AnswerState(answer=answer)
 

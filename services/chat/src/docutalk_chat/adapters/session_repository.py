@@ -180,6 +180,7 @@ def _about_answer(row: Row[Any]) -> dict[str, Any]:
     return {
         "supported": row.supported,
         "stopped": row.stopped,
+        "truncated": row.truncated,
         "model": row.model,
         "usage": usage_of(row),
         "markers_removed": row.markers_removed,

@@ -82,6 +82,7 @@ class Tally:
     model: str = EXTRACTIVE
     usage: Usage | None = None
     markers_removed: int = 0
+    truncated: bool = False
 
     def add(self, usage: ModelUsage | None) -> None:
         """Adds one call of a model. The sum of known and unknown costs is unknown."""

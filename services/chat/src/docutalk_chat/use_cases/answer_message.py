@@ -61,6 +61,7 @@ class Draft:
             usage=self.tally.usage,
             markers_removed=self.tally.markers_removed,
             stopped=self.stopped,
+            truncated=self.tally.truncated,
         )
 
 
@@ -74,12 +75,17 @@ class AnswerMessage:
         answerers: Answerers,
         stops: StopWatch,
         js: Callable[[], JetStreamContext],
+        *,
+        longest: float,
     ) -> None:
+        """`longest`: seconds for an answer. A model that thinks for ever gives signs of life all the time, and takes the place of
+        another."""
         self._db = db
         self._library = library
         self._answerers = answerers
         self._stops = stops
         self._js = js
+        self._longest = longest
         self._pace = Pace()
         self._line = asyncio.Semaphore(PREPARED_AT_ONCE)
 
@@ -159,11 +165,17 @@ class AnswerMessage:
             stopping = asyncio.create_task(stop.wait())
             writing = asyncio.create_task(self._write(draft, posted, begun, finder, frames))
             try:
-                await asyncio.wait({writing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({writing, stopping}, timeout=self._longest, return_when=asyncio.FIRST_COMPLETED)
                 if writing.done():
                     writing.result()
-                else:
+                elif stop.is_set():
                     draft.stopped = True
+                elif draft.texts:
+                    draft.tally.truncated = True
+                else:
+                    raise AnswerNotPossible(
+                        "model_timeout", f"The language model did not begin to answer within {self._longest:.0f} s."
+                    )
             finally:
                 writing.cancel()
                 stopping.cancel()

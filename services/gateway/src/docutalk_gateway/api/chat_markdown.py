@@ -53,6 +53,7 @@ def _remarks(message: ChatMessage) -> str:
     remarks = [
         ("another answer was chosen", not message.chosen),
         ("stopped", message.stopped),
+        ("cut, as it may not be longer", message.truncated),
         ("nothing in the documents supports it", message.supported is False and not message.stopped),
     ]
     told = [what for what, applies in remarks if applies]

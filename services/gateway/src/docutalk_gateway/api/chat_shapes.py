@@ -81,7 +81,8 @@ class ChatAnswer(BaseModel):
     which HTML means nothing: who shows it escapes it.
 
     `message_id` is that of the answer, as it stands in the session's messages. `model` wrote it, `extractive` for sentences of
-    the documents. `markers_removed` counts citations of the model that no source supports. `stopped`: ended early by a person.
+    the documents. `markers_removed` counts citations of the model that no source supports. `stopped`: ended early by a person;
+    `truncated`: by the longest answer that the model or this service may write.
     """
 
     response: str
@@ -94,6 +95,7 @@ class ChatAnswer(BaseModel):
     usage: Usage | None
     markers_removed: int
     stopped: bool
+    truncated: bool
 
     @classmethod
     def of(cls, answer: chat.Answer) -> ChatAnswer:
@@ -109,6 +111,7 @@ class ChatAnswer(BaseModel):
             usage=None if answer.usage is None else Usage.model_validate(answer.usage.model_dump()),
             markers_removed=answer.markers_removed,
             stopped=answer.stopped,
+            truncated=answer.truncated,
         )
 
 
@@ -165,6 +168,7 @@ class ChatMessage(BaseModel):
     chosen: bool = True
     supported: bool | None = None
     stopped: bool = False
+    truncated: bool = False
     model: str | None = None
     usage: Usage | None = None
     markers_removed: int = 0

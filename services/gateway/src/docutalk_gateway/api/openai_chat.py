@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from docutalk_common.contracts import chat
 from docutalk_common.contracts.chat import Frame, FrameKind, Turn
@@ -166,14 +166,15 @@ class _Completion:
 
     def whole(self, answer: chat.Answer) -> shapes.ChatCompletion:
         message = shapes.CompletionAnswer(content=answer.response + sources(answer), docutalk=_evidence(answer))
-        return shapes.ChatCompletion(**self._head, choices=[shapes.CompletionChoice(message=message)], usage=_usage(answer))
+        choice = shapes.CompletionChoice(message=message, finish_reason=_reason(answer))
+        return shapes.ChatCompletion(**self._head, choices=[choice], usage=_usage(answer))
 
     def piece(self, content: str, *, first: bool = False) -> ServerEvent:
         delta = shapes.CompletionDelta(role="assistant" if first else None, content=content)
         return self._event(choices=[shapes.CompletionPiece(delta=delta)])
 
     def end(self, answer: chat.Answer) -> ServerEvent:
-        last = shapes.CompletionPiece(delta=shapes.CompletionDelta(), finish_reason="stop")
+        last = shapes.CompletionPiece(delta=shapes.CompletionDelta(), finish_reason=_reason(answer))
         return self._event(choices=[last], docutalk=_evidence(answer))
 
     def usage(self, answer: chat.Answer) -> ServerEvent:
@@ -194,6 +195,10 @@ def _evidence(answer: chat.Answer) -> shapes.AnswerEvidence:
         answer_id=answer.answer_id,
         model=answer.model,
     )
+
+
+def _reason(answer: chat.Answer) -> Literal["stop", "length"]:
+    return "length" if answer.truncated else "stop"
 
 
 def _usage(answer: chat.Answer) -> shapes.CompletionUsage:

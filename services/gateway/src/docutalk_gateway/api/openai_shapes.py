@@ -102,7 +102,7 @@ class CompletionChoice(BaseModel):
     index: Literal[0] = 0
     message: CompletionAnswer
     logprobs: None = None
-    finish_reason: Literal["stop"] = "stop"
+    finish_reason: Literal["stop", "length"] = "stop"
 
 
 class CompletionUsage(BaseModel):
@@ -137,7 +137,7 @@ class CompletionPiece(BaseModel):
     index: Literal[0] = 0
     delta: CompletionDelta
     logprobs: None = None
-    finish_reason: Literal["stop"] | None = None
+    finish_reason: Literal["stop", "length"] | None = None
 
 
 class ChatCompletionChunk(BaseModel):
