@@ -7,6 +7,7 @@ import time
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from docutalk_common.contracts.chat import AnswerState, Frame, FrameKind
 from docutalk_common.process import wait_until
@@ -366,6 +367,26 @@ async def test_client_is_told_that_an_answer_begins_again(chat_service: Any, per
     assert [event.data.get("restarted") for event in seen] == [False, None, True]
     assert seen[0].data["answer_id"] == seen[2].data["answer_id"]
     chat_service.hold.set()
+
+
+async def test_who_waits_for_a_whole_answer_is_told_when_the_gateway_stops(gateway_with: Any, chat_service: Any) -> None:
+    chat_service.hold = asyncio.Event()
+    async with gateway_with() as gateway:
+        person = await gateway.person()
+        headers = dict(person.http.headers)
+        client = httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=30, verify=False)
+        asking = asyncio.create_task(client.post(url(person), json={"message": "Is it so?"}))
+
+        async def posted() -> bool:
+            return bool(chat_service.posted)
+
+        await wait_until(posted, seconds=10, what="the message is posted")
+    answer = await asking
+    await client.aclose()
+    chat_service.hold.set()
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "urn:docutalk:problem:unavailable"
+    assert "restarted" in answer.json()["detail"]
 
 
 async def test_answer_is_followed_at_another_gateway_when_the_first_one_stops(

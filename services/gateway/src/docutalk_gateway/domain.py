@@ -93,6 +93,15 @@ class TooManyApiKeys(GatewayError):
         super().__init__(f"You have {most} API keys, the most there can be. Delete one that is not used any more.")
 
 
+class ServerStops(GatewayError):
+    """Whoever waits here would wait in vain. The answer goes on being made."""
+
+    code = "unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The server is being restarted. The answer will stand in its conversation; else ask again in a moment.")
+
+
 class UnknownTopic(GatewayError):
     """An answer from all documents would look like one from the topic's."""
 

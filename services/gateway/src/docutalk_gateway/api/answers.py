@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 from docutalk_common.contracts import chat
 from docutalk_common.contracts.chat import FrameKind
 from docutalk_common.errors import RequestFailed
+from docutalk_common.process import cancel_all
 
 from docutalk_gateway.adapters.models import PostedMessage
-from docutalk_gateway.api.context import Access
+from docutalk_gateway.api.context import Access, Gateway
+from docutalk_gateway.domain import ServerStops
 from docutalk_gateway.use_cases.follow_answer import AnswerFrame, AnswerRef, follow_answer
 from docutalk_gateway.use_cases.post_message import NewMessage, Poster, post_message
+
+LAST_SECONDS = 5.0
+"""For which a process that stops still waits for whole answers; the server would end their requests without a word later."""
 
 
 async def post(access: Access, message: NewMessage, *, idempotency_key: str | None = None, body: bytes = b"") -> PostedMessage:
@@ -42,7 +48,24 @@ def frames(access: Access, posted: PostedMessage, *, after: int | None = None) -
 
 
 async def whole_answer(access: Access, posted: PostedMessage) -> chat.Answer:
-    """Waits for the end. Raises `RequestFailed` with the code of an `error` frame."""
+    """Waits for the end. Raises `RequestFailed` with the code of an `error` frame, and `ServerStops`."""
+    waiting = asyncio.ensure_future(_until_its_end(access, posted))
+    stopping = asyncio.create_task(_about_to_stop(access.gateway))
+    try:
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise ServerStops
+        return waiting.result()
+    finally:
+        await cancel_all([waiting, stopping])
+
+
+async def _about_to_stop(gateway: Gateway) -> None:
+    await gateway.closing.wait()
+    await asyncio.sleep(LAST_SECONDS)
+
+
+async def _until_its_end(access: Access, posted: PostedMessage) -> chat.Answer:
     following = frames(access, posted)
     try:
         async for item in following:
