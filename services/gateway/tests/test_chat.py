@@ -82,14 +82,20 @@ async def test_answer_comes_as_a_stream_in_order(chat_service: Any, person: Any,
     assert ids == sorted(ids)
 
 
-async def test_stream_goes_on_after_a_lost_connection(chat_service: Any, person: Any, read_events: Any) -> None:
-    chat_service.hold = asyncio.Event()
-    before = []
+async def cut_stream(person: Any, read_events: Any) -> list[Any]:
+    """The first three events of an answer, before the connection is lost."""
+    before: list[Any] = []
     async with person.http.stream("POST", url(person), json={"message": "Is it so?"}, headers=SSE) as response:
         async for event in read_events(response):
             before.append(event)
             if len(before) == 3:
                 break
+    return before
+
+
+async def test_stream_goes_on_after_a_lost_connection(chat_service: Any, person: Any, read_events: Any) -> None:
+    chat_service.hold = asyncio.Event()
+    before = await cut_stream(person, read_events)
     chat_service.hold.set()
     again = f"{url(person)}/answers/{before[0].data['answer_id']}/stream"
     async with person.http.stream("GET", again, headers={"Last-Event-ID": str(before[-1].id)}) as response:
@@ -397,12 +403,7 @@ async def test_answer_is_followed_at_another_gateway_when_the_first_one_stops(
         async with gateway_with() as first:
             person = await first.person()
             there = await second.sign_in(person.email)
-            before = []
-            async with person.http.stream("POST", url(person), json={"message": "Is it so?"}, headers=SSE) as response:
-                async for event in read_events(response):
-                    before.append(event)
-                    if len(before) == 3:
-                        break
+            before = await cut_stream(person, read_events)
         chat_service.hold.set()
         path = f"{url(person)}/answers/{before[0].data['answer_id']}/stream"
         async with there.http.stream("GET", path, headers={"Last-Event-ID": str(before[-1].id)}) as response:

@@ -179,7 +179,7 @@ def _told(out: str, group: Sequence[Citation], written: _Written) -> list[str | 
     written.text += out
     new = [citation for citation in group if citation.marker not in written.shown]
     written.shown.update(citation.marker for citation in new)
-    return [out, *new] if out else [*new]
+    return [out, *new] if out else list(new)
 
 
 def _marked(marker: Marker, group: Sequence[Citation]) -> str:

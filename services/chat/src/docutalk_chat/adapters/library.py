@@ -84,19 +84,8 @@ class Library:
     async def with_words_of(self, workspace_id: UUID, selected: str, filters: SearchFilters, cause: Cause) -> list[Passage]:
         """Passages that hold a piece of a selected text word for word: where it may come from. None when search is away, as the
         answer then has nothing to stand on anyway."""
-        questions = [
-            SearchPassages(
-                workspace_id=workspace_id,
-                query=f'"{phrase}"',
-                limit=PROBE_PASSAGES,
-                mode=SearchMode.KEYWORD,
-                filters=filters,
-                merge=False,
-            )
-            for phrase in phrases(selected)
-        ]
         asked = [
-            self._ask("rpc.embed.v1.passage.search", one, PassagesFound, cause=cause, timeout=SEARCH_SECONDS) for one in questions
+            self._with_words(workspace_id, f'"{phrase}"', filters, cause, limit=PROBE_PASSAGES) for phrase in phrases(selected)
         ]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found: dict[UUID, Passage] = {}
@@ -104,20 +93,25 @@ class Library:
             if isinstance(answer, BaseException):
                 log.info("a selected text was not looked for", reason=str(answer))
                 continue
-            found.update({passage.chunk_id: passage for passage in answer.passages})
+            found.update({passage.chunk_id: passage for passage in answer})
         return list(found.values())
 
     async def mentions(self, workspace_id: UUID, word: str, *, scope: SearchFilters, cause: Cause) -> bool:
         """Whether any passage says this word, or its document is called so. True when search does not tell."""
-        question = SearchPassages(
-            workspace_id=workspace_id, query=word, limit=1, mode=SearchMode.KEYWORD, filters=scope, merge=False
-        )
         try:
-            found = await self._ask("rpc.embed.v1.passage.search", question, PassagesFound, cause=cause, timeout=SEARCH_SECONDS)
+            return bool(await self._with_words(workspace_id, word, scope, cause, limit=1))
         except (RequestFailed, DependencyUnavailable) as error:
             log.info("a name was not looked for", code=error.code, reason=str(error))
             return True
-        return bool(found.passages)
+
+    async def _with_words(
+        self, workspace_id: UUID, query: str, filters: SearchFilters, cause: Cause, *, limit: int
+    ) -> list[Passage]:
+        question = SearchPassages(
+            workspace_id=workspace_id, query=query, limit=limit, mode=SearchMode.KEYWORD, filters=filters, merge=False
+        )
+        found = await self._ask("rpc.embed.v1.passage.search", question, PassagesFound, cause=cause, timeout=SEARCH_SECONDS)
+        return found.passages
 
     async def pages(self, workspace_id: UUID, refs: Sequence[PageRef], cause: Cause) -> list[Page]:
         """Page texts, or the parts of them that were asked for. Raises `AnswerNotPossible("pages_unavailable")`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Literal, Protocol
 
-from docutalk_common.contracts.chat import Citation, Usage
+from docutalk_common.contracts.chat import Citation
 from docutalk_common.contracts.embed import Passage
 from docutalk_common.errors import DocuTalkError
 from docutalk_common.llm import ModelOptions, ModelUsage
@@ -80,23 +80,14 @@ class Tally:
     """What is counted while an answer is made, also of one that is stopped in the middle."""
 
     model: str = EXTRACTIVE
-    usage: Usage | None = None
+    usage: ModelUsage | None = None
     markers_removed: int = 0
     truncated: bool = False
 
     def add(self, usage: ModelUsage | None) -> None:
-        """Adds one call of a model. The sum of known and unknown costs is unknown."""
-        if usage is None:
-            return
-        if self.usage is None:
-            self.usage = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=usage.cost_usd)
-            return
-        known = self.usage.cost_usd is not None and usage.cost_usd is not None
-        self.usage = Usage(
-            input_tokens=self.usage.input_tokens + usage.input_tokens,
-            output_tokens=self.usage.output_tokens + usage.output_tokens,
-            cost_usd=(self.usage.cost_usd or 0) + (usage.cost_usd or 0) if known else None,
-        )
+        """Adds one call of a model."""
+        if usage is not None:
+            self.usage = usage if self.usage is None else self.usage + usage
 
 
 class QuoteChecker(Protocol):

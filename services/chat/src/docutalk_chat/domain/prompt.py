@@ -87,12 +87,6 @@ def rewritten(text: str, question: str) -> str | None:
     return line if 0 < len(line) <= _LONGEST_REWRITTEN + len(question) else None
 
 
-def without_conditions(query: str) -> str:
-    """A question as it is searched for. Without quotation marks, and without dashes before words: a search would find nothing
-    but passages that hold what is quoted and leave out those with the words of a list."""
-    return _CONDITIONS.sub(" ", query)
-
-
 def _source(source: Source, fence: str) -> str:
     passage = source.passage
     # A file name is a stranger's text too: as JSON it stays inside its quotes.
@@ -108,12 +102,16 @@ def speaks_for_itself(question: str) -> bool:
 
 def search_query(question: str, earlier: Sequence[str], selected_text: str | None) -> str:
     """What is searched for: the question, with the selection, and with the question before when this one says little. Of a
-    long text its beginning and its end: before or behind what somebody pastes stands what they ask of it."""
+    long text its beginning and its end: before or behind what somebody pastes stands what they ask of it.
+
+    Without quotation marks, and without dashes before words: a search would find nothing but passages that hold what is quoted
+    and leave out those with the words of a list.
+    """
     parts = [question]
     if earlier and not speaks_for_itself(question):
         parts.insert(0, earlier[-1])
     if selected_text:
         parts.append(" ".join(selected_text.split())[:300])
-    query = without_conditions("\n".join(parts))
+    query = _CONDITIONS.sub(" ", "\n".join(parts))
     half = LONGEST_QUERY // 2
     return query if len(query) <= LONGEST_QUERY else f"{query[:half]}\n{query[-half:]}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from docutalk_common.contracts.chat import Answer, AnswerCompleted, AnswerFailed, AnswerStarted, AnswerState, Citation
+from docutalk_common.contracts.chat import Answer, AnswerCompleted, AnswerFailed, AnswerStarted, AnswerState, Citation, Usage
 from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import DependencyUnavailable
@@ -49,6 +49,7 @@ class Draft:
 
     def of(self, posted: MessagePosted) -> Answer:
         """The answer that this is."""
+        usage = self.tally.usage
         return Answer(
             answer_id=posted.answer_id,
             session_id=posted.session_id,
@@ -58,7 +59,7 @@ class Draft:
             citations=self.citations,
             created_at=datetime.now(UTC),
             model=self.tally.model,
-            usage=self.tally.usage,
+            usage=None if usage is None else Usage.model_validate(usage, from_attributes=True),
             markers_removed=self.tally.markers_removed,
             stopped=self.stopped,
             truncated=self.tally.truncated,

@@ -13,7 +13,7 @@ from docutalk_common.db import Cause
 
 from docutalk_chat.adapters.library import Library
 from docutalk_chat.domain.answers import PASSAGES, AnswerNotPossible
-from docutalk_chat.domain.prompt import search_query, speaks_for_itself, without_conditions
+from docutalk_chat.domain.prompt import search_query, speaks_for_itself
 from docutalk_chat.domain.scope import scope_of
 
 
@@ -63,11 +63,8 @@ class Finder:
         Raises `AnswerNotPossible`.
         """
         await self._join_the_line()
-        if standing is not None:
-            query = without_conditions(search_query(standing, (), self._posted.selected_text))
-        else:
-            query = search_query(self._posted.text, earlier, self._posted.selected_text)
         selected = self._posted.selected_text
+        query = search_query(self._posted.text, earlier, selected) if standing is None else search_query(standing, (), selected)
         selection = (
             asyncio.create_task(self._library.with_words_of(self._posted.workspace_id, selected, self.scope, self.cause))
             if selected
