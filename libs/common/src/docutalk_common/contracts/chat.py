@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from docutalk_common.contracts.embed import SearchFilters
-from docutalk_common.contracts.envelope import Contract, DocumentEvent, Message, MessageKind
+from docutalk_common.contracts.envelope import Contract, DocumentEvent, ErasureReceipt, Message, MessageKind
 
 
 class AnswerEvent(Message):
@@ -386,3 +386,90 @@ class SessionDeleted(Contract):
 
 
 Frame.model_rebuild()
+
+
+class DataErased(ErasureReceipt):
+    """The receipt of chat for a deleted workspace or user."""
+
+    type = "chat.data.erased.v1"
+    owner = "chat"
+
+
+class KnownSessions(Contract):
+    """`rpc.chat.v1.session.known` → `SessionsKnown`: which of these ids has a session or a message, of anybody? At most 1,000."""
+
+    ids: list[UUID]
+
+
+class SessionsKnown(Contract):
+    """Those of the ids that cannot be given to something else."""
+
+    ids: list[UUID]
+
+
+class ExportedSession(Contract):
+    """A conversation, as it is carried from one installation to another."""
+
+    session_id: UUID
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ExportedMessage(Contract):
+    """A question, or a complete answer with its citations. `filters` are those that a question was asked with."""
+
+    session_id: UUID
+    message_id: UUID
+    role: Literal["user", "assistant"]
+    text: str
+    selected_text: str | None = None
+    filters: SearchFilters | None = None
+    reply_to: UUID | None = None
+    citations: list[Citation] = []
+    supported: bool | None = None
+    stopped: bool = False
+    truncated: bool = False
+    model: str | None = None
+    usage: Usage | None = None
+    markers_removed: int = 0
+    rating: int | None = None
+    comment: str | None = None
+    created_at: datetime
+
+
+class ExportSessions(Contract):
+    """`rpc.chat.v1.session.export` → `ExportedSessions`: this person's conversations there, by id, each followed by its messages
+    in order; a page that fits into a message. `after` is the `next` of the page before. Transient sessions are left out."""
+
+    workspace_id: UUID
+    user_id: UUID
+    after: str | None = None
+
+
+class ExportedSessions(Contract):
+    """A page; the session of a message is on it or on one before. `next` is None on the last page."""
+
+    sessions: list[ExportedSession] = []
+    messages: list[ExportedMessage] = []
+    next: str | None = None
+
+
+class ImportSessions(Contract):
+    """`rpc.chat.v1.session.import` → `SessionsImported`: they belong to this person from now on.
+
+    All or nothing; what was imported before is left as it is, so that asking again does no harm. A page's messages belong to
+    sessions on it or imported before. Errors `invalid`, `conflict` (an id belongs to somebody else).
+    """
+
+    workspace_id: UUID
+    user_id: UUID
+    sessions: list[ExportedSession] = []
+    messages: list[ExportedMessage] = []
+
+
+class SessionsImported(Contract):
+    """How many are there now of those that were sent."""
+
+    sessions: int
+    messages: int

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
-from docutalk_common.contracts.envelope import Contract, DocumentEvent, Message, MessageKind
+from docutalk_common.contracts.envelope import Contract, DocumentEvent, ErasureReceipt, Message, MessageKind
 
 
 class ChunksIndexed(DocumentEvent):
@@ -455,3 +455,10 @@ class Embeddings(Contract):
 
     model: str
     vectors: list[list[float]]
+
+
+class DataErased(ErasureReceipt):
+    """The receipt of embed for a deleted workspace or user."""
+
+    type = "embed.data.erased.v1"
+    owner = "embed"

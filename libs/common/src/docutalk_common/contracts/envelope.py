@@ -86,3 +86,22 @@ class DocumentEvent(Message):
     @property
     def entity_id(self) -> UUID:
         return self.document_id
+
+
+class ErasureReceipt(Message):
+    """What a service removed of a deleted workspace or user: `removed` counts by kind, as in `{"documents": 3, "objects": 9}`.
+
+    `subjects` are filters of the log under which messages hold the person's own words, to be purged. A receipt that is too long
+    for one message comes as several, `part` 1 to `parts`; each counts what only it tells of.
+    """
+
+    kind: ClassVar[MessageKind] = "event"
+    erasure_id: UUID
+    removed: dict[str, int]
+    subjects: list[str] = []
+    part: int = 1
+    parts: int = 1
+
+    @property
+    def entity_id(self) -> UUID:
+        return self.erasure_id

@@ -7,7 +7,10 @@ from uuid import UUID
 
 from docutalk_common.contracts.chat import Turn
 from docutalk_common.contracts.embed import SearchFilters
-from docutalk_common.contracts.envelope import DocumentEvent, Message, MessageKind
+from docutalk_common.contracts.envelope import Contract, DocumentEvent, Message, MessageKind
+
+NO_WORKSPACE = UUID(int=0)
+"""In the place of a workspace, in the address of what concerns all of them."""
 
 
 class DocumentUploaded(DocumentEvent):
@@ -53,3 +56,48 @@ class MessagePosted(Message):
     @property
     def entity_id(self) -> UUID:
         return self.message_id
+
+
+class WorkspaceDeleted(Message):
+    """The workspace is gone from the gateway. Every service erases what it holds of it, keeps late messages about it out, and
+    says so with its own `…data.erased` under this `erasure_id`. Its subjects are purged from the log when all have."""
+
+    type = "gateway.workspace.deleted.v1"
+    kind: ClassVar[MessageKind] = "event"
+    owner = "gateway"
+    erasure_id: UUID
+    deleted_by: UUID | None = None
+
+    @property
+    def entity_id(self) -> UUID:
+        return self.workspace_id
+
+
+class UserDeleted(Message):
+    """An account is gone, together with the workspaces that were this person's alone (each with its `WorkspaceDeleted`). What
+    is theirs in the workspaces of others is erased (conversations) or loses its author (documents, sources)."""
+
+    type = "gateway.user.deleted.v1"
+    kind: ClassVar[MessageKind] = "event"
+    owner = "gateway"
+    workspace_id: UUID = NO_WORKSPACE
+    user_id: UUID
+    erasure_id: UUID
+
+    @property
+    def entity_id(self) -> UUID:
+        return self.user_id
+
+
+class GetWorkspace(Contract):
+    """`rpc.gateway.v1.workspace.get` → `WorkspaceState`; error `not_found`, also for one that was deleted."""
+
+    workspace_id: UUID
+
+
+class WorkspaceState(Contract):
+    """Whether documents may be added, and how many there may be in all, uploaded and collected; None: as many as there are."""
+
+    archived: bool = False
+    max_documents: int | None = None
+    max_bytes: int | None = None

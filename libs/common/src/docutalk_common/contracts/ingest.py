@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from docutalk_common.contracts.envelope import Contract, DocumentEvent, Message, MessageKind
+from docutalk_common.contracts.envelope import Contract, DocumentEvent, ErasureReceipt, Message, MessageKind
 
 
 class DocumentStatus(StrEnum):
@@ -729,6 +729,116 @@ class SourceDue(Message):
     @property
     def entity_id(self) -> UUID:
         return self.source_id
+
+
+class DataErased(ErasureReceipt):
+    """The receipt of ingest for a deleted workspace or user."""
+
+    type = "ingest.data.erased.v1"
+    owner = "ingest"
+
+
+class GetUsage(Contract):
+    """`rpc.ingest.v1.workspace.usage` → `WorkspaceUsage`."""
+
+    workspace_id: UUID
+
+
+class WorkspaceUsage(Contract):
+    """What a workspace takes. `bytes` are of the files of all versions that are kept; `collected_…` is the part that came from
+    sources."""
+
+    documents: int = 0
+    bytes: int = 0
+    pages: int = 0
+    collected_documents: int = 0
+    collected_bytes: int = 0
+    sources: int = 0
+
+
+class KnownRecords(Contract):
+    """`rpc.ingest.v1.record.known` → `RecordsKnown`: which of these ids has a document or a source, in any workspace, also such
+    as was deleted? At most 1,000."""
+
+    ids: list[UUID]
+
+
+class RecordsKnown(Contract):
+    """Those of the ids that cannot be given to something else."""
+
+    ids: list[UUID]
+
+
+class ExportedVersion(Contract):
+    """One file of a document, as it is carried from one installation to another."""
+
+    version: int
+    filename: str
+    content_type: str
+    size: int
+    sha256: str
+    object_key: str
+    created_at: datetime
+
+
+class ExportedDocument(Contract):
+    """A document without what is made of it anew: pages, passages. `versions` are those that are kept, oldest first."""
+
+    document_id: UUID
+    filename: str
+    created_at: datetime
+    source_id: UUID | None = None
+    origin: str | None = None
+    versions: list[ExportedVersion]
+
+
+class ExportedSource(Contract):
+    """A source without its runs, and without what it remembers of the addresses it fetched."""
+
+    source_id: UUID
+    kind: SourceKind
+    name: str
+    config: dict[str, Any]
+    schedule: Schedule | None = None
+    paused: bool = False
+    created_at: datetime
+
+
+class ExportRecords(Contract):
+    """`rpc.ingest.v1.workspace.export` → `ExportedRecords`: sources, then documents, by id; a page that fits into a message.
+    `after` is the `next` of the page before."""
+
+    workspace_id: UUID
+    after: str | None = None
+
+
+class ExportedRecords(Contract):
+    """`next` is None on the last page."""
+
+    sources: list[ExportedSource] = []
+    documents: list[ExportedDocument] = []
+    next: str | None = None
+
+
+class ImportRecords(Contract):
+    """`rpc.ingest.v1.workspace.import` → `RecordsImported`. The files lie under their keys, in the place of this workspace.
+
+    All or nothing; what was imported before is left as it is, so that asking again does no harm. Documents are read as uploads
+    are, each version after the other; sources run by their schedules from now on, not at once. Errors `invalid`, `conflict` (an
+    id belongs to another workspace).
+    """
+
+    workspace_id: UUID
+    imported_by: UUID
+    sources: list[ExportedSource] = []
+    documents: list[ExportedDocument] = []
+
+
+class RecordsImported(Contract):
+    """How many are there now of those that were sent."""
+
+    sources: int
+    documents: int
 
 
 Source.model_rebuild()

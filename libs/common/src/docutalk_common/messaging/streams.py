@@ -155,6 +155,16 @@ DURABLES: tuple[Durable, ...] = (
     # An answer mostly waits for the model; the server lets a thousand be unacknowledged. Somebody looks at an answer whose
     # process was killed, and it begins again only when the message does.
     Durable("chat-message-posted", "chat", EVENTS, gateway.MessagePosted, concurrency=512, ack_wait=12.0),
+    # Erasure: each service removes what it holds and says so.
+    Durable("ingest-workspace-deleted", "ingest", EVENTS, gateway.WorkspaceDeleted),
+    Durable("embed-workspace-deleted", "embed", EVENTS, gateway.WorkspaceDeleted),
+    Durable("chat-workspace-deleted", "chat", EVENTS, gateway.WorkspaceDeleted),
+    Durable("ingest-user-deleted", "ingest", EVENTS, gateway.UserDeleted),
+    Durable("embed-user-deleted", "embed", EVENTS, gateway.UserDeleted),
+    Durable("chat-user-deleted", "chat", EVENTS, gateway.UserDeleted),
+    Durable("gateway-ingest-erased", "gateway", EVENTS, ingest.DataErased),
+    Durable("gateway-embed-erased", "gateway", EVENTS, embed.DataErased),
+    Durable("gateway-chat-erased", "gateway", EVENTS, chat.DataErased),
 )
 
 
@@ -198,6 +208,10 @@ REQUESTS: tuple[Request, ...] = (
     Request("rpc.ingest.v1.source.delete", ingest.DeleteSource, ingest.SourceRemoved, ("gateway",), idempotent=False),
     Request("rpc.ingest.v1.source.run", ingest.RunSource, ingest.SourceRun, ("gateway",), idempotent=False),
     Request("rpc.ingest.v1.source.runs", ingest.ListRuns, ingest.RunList, ("gateway",)),
+    Request("rpc.ingest.v1.workspace.usage", ingest.GetUsage, ingest.WorkspaceUsage, ("gateway",)),
+    Request("rpc.ingest.v1.workspace.export", ingest.ExportRecords, ingest.ExportedRecords, ("gateway",), concurrency=4),
+    Request("rpc.ingest.v1.workspace.import", ingest.ImportRecords, ingest.RecordsImported, ("gateway",), concurrency=4),
+    Request("rpc.ingest.v1.record.known", ingest.KnownRecords, ingest.RecordsKnown, ("gateway",), concurrency=4),
     Request("rpc.embed.v1.passage.search", embed.SearchPassages, embed.PassagesFound, ("gateway", "chat")),
     Request("rpc.embed.v1.passage.compare", embed.ComparePassages, embed.Comparison, ("gateway",), concurrency=2),
     Request("rpc.embed.v1.text.embed", embed.EmbedTexts, embed.Embeddings, ("gateway", "chat")),
@@ -224,6 +238,10 @@ REQUESTS: tuple[Request, ...] = (
     Request("rpc.chat.v1.settings.get", chat.GetChatSettings, chat.ChatSettings, ("gateway",)),
     Request("rpc.chat.v1.settings.change", chat.ChangeChatSettings, chat.ChatSettings, ("gateway",)),
     Request("rpc.chat.v1.model.list", chat.ListChatModels, chat.ChatModels, ("gateway",)),
+    Request("rpc.chat.v1.session.export", chat.ExportSessions, chat.ExportedSessions, ("gateway",), concurrency=4),
+    Request("rpc.chat.v1.session.import", chat.ImportSessions, chat.SessionsImported, ("gateway",), concurrency=4),
+    Request("rpc.chat.v1.session.known", chat.KnownSessions, chat.SessionsKnown, ("gateway",), concurrency=4),
+    Request("rpc.gateway.v1.workspace.get", gateway.GetWorkspace, gateway.WorkspaceState, ("ingest",)),
 )
 
 

@@ -26,9 +26,11 @@ from docutalk_common.messaging.streams import (
     DURABLES,
     EVENTS,
     REQUESTS,
+    SCHEDULES,
     SERVICES,
     STREAMS,
     TOKENS,
+    WORK,
     Durable,
     ServiceName,
 )
@@ -147,6 +149,8 @@ _EXTRA: Mapping[ServiceName, Rights] = {
             f"$JS.API.DIRECT.GET.{EVENTS}",
             f"$JS.API.DIRECT.GET.{TOKENS}",
             f"$JS.API.DIRECT.GET.{DEAD_LETTERS}",
+            # What was said of a deleted workspace is erased from the log, too.
+            *(f"$JS.API.STREAM.PURGE.{stream}" for stream in (EVENTS, WORK, SCHEDULES, TOKENS, DEAD_LETTERS)),
         ),
         subscribe=("live.evt.>", "live.tok.>"),
     ),
