@@ -12,7 +12,7 @@ import pytest
 from docutalk_common.db import Cause
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import ApiKey
-from docutalk_gateway.adapters.tokens import hash_api_key
+from docutalk_gateway.adapters.tokens import hash_token
 from docutalk_gateway.use_cases.create_api_key import KEYS_MAX
 from sqlalchemy import text
 
@@ -49,7 +49,7 @@ async def change_key(gateway: Any, key_id: str, what: str) -> None:
 async def stored_key(gateway: Any, key: str) -> ApiKey | None:
     """The key's row."""
     async with gateway.db.read() as session:
-        return await repository.api_key_by_hash(session, hash_api_key(key))
+        return await repository.api_key_by_hash(session, hash_token(key))
 
 
 async def test_key_is_shown_once_and_only_its_hash_is_stored(gateway: Any, person: Any) -> None:

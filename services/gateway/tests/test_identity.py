@@ -14,7 +14,7 @@ from docutalk_common.db import Cause
 from docutalk_common.process import wait_until
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.passwords import Passwords
-from docutalk_gateway.adapters.tokens import AccessTokens, hash_refresh_token
+from docutalk_gateway.adapters.tokens import AccessTokens, hash_token
 from docutalk_gateway.use_cases.ensure_admin import ensure_admin
 from docutalk_gateway.use_cases.sign_in import Client, issue_pair
 from sqlalchemy import text
@@ -132,7 +132,7 @@ async def test_refresh_token_used_twice_ends_also_what_a_refresh_is_just_adding(
     pair = (await http.post("/api/v1/auth/refresh", json={"refresh_token": person.refresh_token})).raise_for_status().json()
     lifetime = timedelta(days=1)
     async with gateway.db.transaction(Cause.new()) as tx:
-        token = await repository.lock_refresh_token(tx.session, hash_refresh_token(pair["refresh_token"]))
+        token = await repository.lock_refresh_token(tx.session, hash_token(pair["refresh_token"]))
         assert token is not None
         token.used_at = datetime.now(UTC)
         newest = await issue_pair(

@@ -33,6 +33,7 @@ from docutalk_gateway.api import (
     openai_errors,
     openai_models,
     operations,
+    permissions,
     problems,
     progress,
     schema,
@@ -48,6 +49,7 @@ from docutalk_gateway.api.mcp_endpoint import McpEndpoint
 from docutalk_gateway.consumers import ingest_document_deleted
 from docutalk_gateway.settings import GatewaySettings
 from docutalk_gateway.use_cases.ensure_admin import ensure_admin
+from docutalk_gateway.use_cases.keep_signing_keys import keep_signing_keys, renew_signing_key
 from docutalk_gateway.use_cases.sweep_expired import sweep_for_ever
 from docutalk_gateway.use_cases.sweep_objects import sweep_objects_for_ever
 
@@ -70,13 +72,16 @@ async def open_gateway(settings: GatewaySettings, on_fatal: Callable[[str], None
         storage=storage,
         broker=broker,
         passwords=Passwords(),
-        tokens=AccessTokens(settings.jwt_secret.get_secret_value(), seconds=settings.access_token_seconds),
+        tokens=AccessTokens(seconds=settings.access_token_seconds),
         checks={"postgres": db.ping, "nats": broker.ping, "storage": storage.ping},
     )
     if settings.admin_email and settings.admin_password:
         await ensure_admin(db, gateway.passwords, email=settings.admin_email, password=settings.admin_password.get_secret_value())
+    key_life = timedelta(days=settings.signing_key_days)
+    await renew_signing_key(db, gateway.tokens, gateway.secret, older_than=key_life)
     await broker.start()
     sweeping = [
+        asyncio.create_task(keep_signing_keys(db, gateway.tokens, gateway.secret, older_than=key_life), name="keep signing keys"),
         asyncio.create_task(sweep_for_ever(db), name="sweep"),
         asyncio.create_task(
             sweep_objects_for_ever(
@@ -161,6 +166,7 @@ def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextMa
     app.router.routes.append(app.state.mcp.route)
     app.include_router(operations.probes)
     app.include_router(docs.router)
+    permissions.check(app.routes)
     problems.install(app)
     openai_errors.install(app)
     schema.install(app)

@@ -32,6 +32,36 @@ class Role(StrEnum):
         return self is not Role.VIEWER
 
 
+class Scope(StrEnum):
+    """What an API key may do; never more than its owner."""
+
+    DOCUMENTS_READ = "documents:read"
+    DOCUMENTS_WRITE = "documents:write"
+    SEARCH = "search"
+    CHAT = "chat"
+    WORKSPACES_READ = "workspaces:read"
+    WORKSPACES_MANAGE = "workspaces:manage"
+
+
+class SharePermission(StrEnum):
+    """What a share link lets its visitors do: look, search, ask, rate answers and remark on them, take the files along."""
+
+    VIEW = "view"
+    SEARCH = "search"
+    CHAT = "chat"
+    COMMENT = "comment"
+    COPY = "copy"
+
+
+class ShareTarget(StrEnum):
+    """What a share link leads to."""
+
+    WORKSPACE = "workspace"
+    DOCUMENT = "document"
+    SOURCE = "source"
+    SESSION = "session"
+
+
 class GatewayError(DocuTalkError):
     """Something that the caller did, or may not do. `api/problems.py` knows the status."""
 
@@ -82,6 +112,37 @@ class NotAllowed(GatewayError):
     """The caller may see this, but not do that."""
 
     code = "not_allowed"
+
+
+class WorkspaceArchived(GatewayError):
+    """It can be read, searched, exported, restored and deleted."""
+
+    code = "workspace_archived"
+
+    def __init__(self) -> None:
+        super().__init__("This workspace is archived. Restore it to change something or to ask.")
+
+
+class QuotaExceeded(GatewayError):
+    """A workspace has as much as it may have. The message says of what, and how much."""
+
+    code = "quota_exceeded"
+
+
+class Conflict(GatewayError):
+    """It stands against something that is so. The message says what, and what to do first."""
+
+    code = "conflict"
+
+
+class TooManyRequests(GatewayError):
+    """Somebody asks faster than they may. `retry_after` is in seconds."""
+
+    code = "too_many_requests"
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class TooManyApiKeys(GatewayError):

@@ -11,13 +11,15 @@ GIB = 1 << 30
 
 
 class GatewaySettings(ServiceSettings):
-    """`jwt_secret` signs access tokens: every gateway process of an installation needs the same one."""
+    """`jwt_secret` is what signing keys are derived from: every gateway process of an installation needs the same one."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     jwt_secret: SecretStr = Field(min_length=32)
     access_token_seconds: int = 15 * 60
     refresh_token_days: int = 30
+    # How long a key signs access tokens.
+    signing_key_days: float = Field(default=30.0, gt=0)
     admin_email: str | None = None
     admin_password: SecretStr | None = None
     open_registration: bool = Field(default=False, validation_alias="USERS_OPEN_REGISTRATION")

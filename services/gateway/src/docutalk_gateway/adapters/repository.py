@@ -11,7 +11,18 @@ from sqlalchemy import CursorResult, Integer, Uuid, Values, column, delete, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_gateway.adapters.models import ApiKey, IdempotencyKey, Member, PostedMessage, RefreshToken, Upload, User, Workspace
+from docutalk_gateway.adapters.models import (
+    ApiKey,
+    IdempotencyKey,
+    Member,
+    PostedMessage,
+    RefreshToken,
+    SignIn,
+    SigningKey,
+    Upload,
+    User,
+    Workspace,
+)
 from docutalk_gateway.domain import Role
 
 
@@ -54,38 +65,109 @@ async def add_user(session: AsyncSession, user: User, workspace: Workspace) -> b
     return True
 
 
-# Refresh tokens --------------------------------------------------------------------------------------------------
+# Sign-ins --------------------------------------------------------------------------------------------------------
+
+
+async def add_sign_in(session: AsyncSession, sign_in: SignIn) -> None:
+    """Stores a new one."""
+    session.add(sign_in)
+    await session.flush()
+
+
+async def signed_in_user(session: AsyncSession, sign_in_id: UUID) -> User | None:
+    """Whose sign-in it is; None when it was ended or has expired, or the account is disabled."""
+    return cast(
+        "User | None",
+        await session.scalar(
+            select(User)
+            .join(SignIn, SignIn.user_id == User.id)
+            .where(
+                SignIn.id == sign_in_id, SignIn.revoked_at.is_(None), SignIn.expires_at > func.now(), User.disabled_at.is_(None)
+            )
+        ),
+    )
+
+
+async def sign_ins_of(session: AsyncSession, user_id: UUID, *, offset: int, limit: int) -> tuple[list[SignIn], int]:
+    """A page of those that can still be used, last used first, and how many there are."""
+    live = (SignIn.user_id == user_id, SignIn.revoked_at.is_(None), SignIn.expires_at > func.now())
+    rows = await session.scalars(
+        select(SignIn).where(*live).order_by(SignIn.last_used_at.desc(), SignIn.id).offset(offset).limit(limit)
+    )
+    total = await session.scalar(select(func.count()).select_from(SignIn).where(*live))
+    return list(rows), total or 0
 
 
 async def add_refresh_token(session: AsyncSession, token: RefreshToken) -> None:
-    """Stores a new link of a family."""
+    """Stores a new link of a sign-in's chain."""
     session.add(token)
     await session.flush()
 
 
-async def lock_refresh_token(session: AsyncSession, token_hash: bytes) -> RefreshToken | None:
-    """The token with this hash, and its whole family locked, so that of two uses at once the second sees all that the first
-    did. The row's lock is not enough: whoever revokes the family would miss the token that a refresh is adding."""
-    family_id = await session.scalar(select(RefreshToken.family_id).where(RefreshToken.token_hash == token_hash))
-    if family_id is None:
+async def lock_refresh_token(session: AsyncSession, token_hash: bytes) -> tuple[RefreshToken, SignIn] | None:
+    """The token with this hash and its sign-in, which is locked, so that of two uses at once the second sees all that the first
+    did."""
+    row = (
+        await session.execute(
+            select(SignIn)
+            .join(RefreshToken, RefreshToken.sign_in_id == SignIn.id)
+            .where(RefreshToken.token_hash == token_hash)
+            .with_for_update(of=SignIn)
+        )
+    ).first()
+    if row is None:
         return None
-    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(family_id), 0))))
-    return cast(
-        "RefreshToken | None",
-        await session.scalar(select(RefreshToken).where(RefreshToken.token_hash == token_hash).with_for_update()),
+    # Read when the sign-in is locked: what was read before may be of the moment before another use.
+    token = await session.scalar(select(RefreshToken).where(RefreshToken.token_hash == token_hash))
+    return (token, row[0]) if token is not None else None
+
+
+async def end_sign_ins(
+    session: AsyncSession, user_id: UUID, now: datetime, *, only: UUID | None = None, but: UUID | None = None
+) -> int:
+    """Ends this person's sign-ins: all, or `only` one, or all `but` one. Returns how many were not ended before."""
+    which = [SignIn.user_id == user_id, SignIn.revoked_at.is_(None)]
+    if only is not None:
+        which.append(SignIn.id == only)
+    if but is not None:
+        which.append(SignIn.id != but)
+    return _changed(await session.execute(update(SignIn).where(*which).values(revoked_at=now)))
+
+
+async def delete_expired_sign_ins(session: AsyncSession, before: datetime) -> int:
+    """Forgets sign-ins that expired before `before`, with their tokens."""
+    await session.execute(delete(RefreshToken).where(RefreshToken.expires_at < before))
+    return _changed(await session.execute(delete(SignIn).where(SignIn.expires_at < before)))
+
+
+# Signing keys ----------------------------------------------------------------------------------------------------
+
+
+async def signing_keys(session: AsyncSession, now: datetime) -> list[SigningKey]:
+    """Those that are accepted, newest first."""
+    rows = await session.scalars(
+        select(SigningKey)
+        .where(or_(SigningKey.retires_at.is_(None), SigningKey.retires_at > now))
+        .order_by(SigningKey.created_at.desc(), SigningKey.id.desc())
     )
+    return list(rows)
 
 
-async def revoke_family(session: AsyncSession, family_id: UUID, now: datetime) -> None:
-    """Ends a sign-in on all its tokens."""
+async def lock_signing_keys(session: AsyncSession) -> None:
+    """Until the end of the transaction nobody else makes or retires a key."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("signing_keys", 4))))
+
+
+async def retire_signing_keys(session: AsyncSession, at: datetime) -> None:
+    """No key that there is is accepted after `at`."""
     await session.execute(
-        update(RefreshToken).where(RefreshToken.family_id == family_id, RefreshToken.revoked_at.is_(None)).values(revoked_at=now)
+        update(SigningKey).where(or_(SigningKey.retires_at.is_(None), SigningKey.retires_at > at)).values(retires_at=at)
     )
 
 
-async def delete_expired_tokens(session: AsyncSession, before: datetime) -> int:
-    """Forgets tokens that expired before `before`."""
-    return _changed(await session.execute(delete(RefreshToken).where(RefreshToken.expires_at < before)))
+async def delete_retired_keys(session: AsyncSession, now: datetime) -> int:
+    """Forgets keys that nothing is accepted of any more."""
+    return _changed(await session.execute(delete(SigningKey).where(SigningKey.retires_at < now)))
 
 
 # API keys --------------------------------------------------------------------------------------------------------
@@ -103,9 +185,12 @@ async def add_api_key(session: AsyncSession, key: ApiKey, *, most: int) -> bool:
     return True
 
 
-async def api_key_by_hash(session: AsyncSession, key_hash: bytes) -> ApiKey | None:
-    """The key with this hash, also one that has expired."""
-    return cast("ApiKey | None", await session.scalar(select(ApiKey).where(ApiKey.key_hash == key_hash)))
+async def api_key_by_hash(session: AsyncSession, key_hash: bytes) -> tuple[ApiKey, User] | None:
+    """The key with this hash, also one that has expired, and its owner."""
+    row = (
+        await session.execute(select(ApiKey, User).join(User, User.id == ApiKey.user_id).where(ApiKey.key_hash == key_hash))
+    ).first()
+    return (row[0], row[1]) if row is not None else None
 
 
 async def mark_key_used(session: AsyncSession, key_id: UUID, now: datetime, *, unless_since: datetime) -> None:
@@ -133,15 +218,14 @@ async def delete_api_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> 
 # Workspaces ------------------------------------------------------------------------------------------------------
 
 
-async def role_of(session: AsyncSession, workspace_id: UUID, user_id: UUID) -> Role | None:
-    """The role of this person there, None when not a member or no such workspace."""
-    role = await session.scalar(select(Member.role).where(Member.workspace_id == workspace_id, Member.user_id == user_id))
-    return Role(role) if role is not None else None
-
-
 async def add_member(session: AsyncSession, workspace_id: UUID, user_id: UUID, role: Role) -> None:
     """Makes somebody a member."""
     await session.execute(insert(Member).values(workspace_id=workspace_id, user_id=user_id, role=role.value))
+
+
+async def workspace_by_id(session: AsyncSession, workspace_id: UUID) -> Workspace | None:
+    """A workspace, whoever asks."""
+    return await session.get(Workspace, workspace_id)
 
 
 async def workspace_of(session: AsyncSession, workspace_id: UUID, user_id: UUID) -> tuple[Workspace, Role] | None:

@@ -10,7 +10,7 @@ from fastapi.security import OAuth2PasswordRequestForm
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import SignedIn, anonymous_cause, client_of, gateway_of
+from docutalk_gateway.api.context import SignedIn, actor_of, anonymous_cause, gateway_of
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, IdempotentRoute
 from docutalk_gateway.domain import RegistrationClosed, WrongCredentials
 from docutalk_gateway.use_cases.refresh_session import refresh_session
@@ -50,7 +50,7 @@ async def _sign_in(request: Request, email: str, password: str) -> shapes.Tokens
         gateway.passwords,
         gateway.tokens,
         anonymous_cause(request),
-        client_of(request),
+        actor_of(request),
         email=email,
         password=password,
         lifetime=gateway.refresh_lifetime,
@@ -82,7 +82,7 @@ async def refresh(request: Request, body: shapes.RefreshRequest) -> shapes.Token
         gateway.db,
         gateway.tokens,
         anonymous_cause(request),
-        client_of(request),
+        actor_of(request),
         refresh_token=body.refresh_token,
         lifetime=gateway.refresh_lifetime,
     )
@@ -91,8 +91,8 @@ async def refresh(request: Request, body: shapes.RefreshRequest) -> shapes.Token
 
 @sessions.post("/auth/logout", status_code=204, response_class=Response)
 async def logout(request: Request, body: shapes.RefreshRequest) -> None:
-    """Ends the sign-in that this refresh token belongs to. Its access token stays valid until it expires."""
-    await sign_out(gateway_of(request).db, anonymous_cause(request), refresh_token=body.refresh_token)
+    """Ends the sign-in that this refresh token belongs to, with its access token."""
+    await sign_out(gateway_of(request).db, anonymous_cause(request), actor_of(request), refresh_token=body.refresh_token)
 
 
 @sessions.get("/users/me")

@@ -17,7 +17,7 @@ from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import PostedMessage
 from docutalk_gateway.api import answers
 from docutalk_gateway.api import chat_shapes as shapes
-from docutalk_gateway.api.context import Access, Reader
+from docutalk_gateway.api.context import Access, Member
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, key_of
 from docutalk_gateway.api.problems import status_of
 from docutalk_gateway.api.sse import EventStream, ServerEvent, last_event_id
@@ -50,13 +50,15 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID")]
     responses=_STREAM,
     openapi_extra={"parameters": [HEADER_PARAMETER]},
 )
-async def post_chat(request: Request, access: Reader, body: shapes.ChatRequest, last_id: LastEventId = None) -> Response:
+async def post_chat(request: Request, access: Member, body: shapes.ChatRequest, last_id: LastEventId = None) -> Response:
     """Asks the documents. The answer goes on being made when the client leaves: with the same `Idempotency-Key` it can be
     followed again, also from after a `Last-Event-ID`."""
     if body.topic is not None:
         # Topics come with classification; to answer from all documents instead would be another answer than was asked for.
         raise UnknownTopic(body.topic)
-    message = NewMessage(text=body.message, session_id=body.session_id, selected_text=body.selected_text, filters=body.asked())
+    message = NewMessage(
+        text=body.message, session_id=body.session_id, selected_text=body.selected_text, filters=access.narrowed(body.asked())
+    )
     posted = await answers.post(access, message, idempotency_key=key_of(request), body=body.model_dump_json().encode())
     return await _answer(request, access, posted, last_id)
 
@@ -68,7 +70,7 @@ async def post_chat(request: Request, access: Reader, body: shapes.ChatRequest, 
     openapi_extra={"parameters": [HEADER_PARAMETER]},
 )
 async def regenerate_answer(
-    request: Request, access: Reader, session_id: UUID, message_id: UUID, last_id: LastEventId = None
+    request: Request, access: Member, session_id: UUID, message_id: UUID, last_id: LastEventId = None
 ) -> Response:
     """Answers a question again, with the settings and documents of now; the message is the question or one of its answers. Both
     answers stay, and what follows goes on from the new one."""
@@ -82,14 +84,14 @@ async def regenerate_answer(
         message_id=question.message_id,
         selected_text=question.selected_text,
         document_ids=question.document_ids,
-        filters=question.filters,
+        filters=access.narrowed(question.filters),
     )
     posted = await answers.post(access, message, idempotency_key=key_of(request), body=wanted.model_dump_json().encode())
     return await _answer(request, access, posted, last_id)
 
 
 @router.post(_MESSAGE + "/stop", status_code=202)
-async def stop_answer(access: Reader, session_id: UUID, message_id: UUID) -> Response:
+async def stop_answer(access: Member, session_id: UUID, message_id: UUID) -> Response:
     """Ends an answer that is being made. What was written so far is kept, and its streams end with `done`. An answer that has
     ended already stays as it is."""
     async with access.gateway.db.read() as session:
@@ -101,7 +103,7 @@ async def stop_answer(access: Reader, session_id: UUID, message_id: UUID) -> Res
 
 
 @router.post(_MESSAGE + "/feedback")
-async def give_feedback(access: Reader, session_id: UUID, message_id: UUID, body: shapes.Feedback) -> shapes.FeedbackGiven:
+async def give_feedback(access: Member, session_id: UUID, message_id: UUID, body: shapes.Feedback) -> shapes.FeedbackGiven:
     """Rates an answer. The last rating counts."""
     question = chat.RateAnswer(
         workspace_id=access.workspace_id,
@@ -118,7 +120,7 @@ async def give_feedback(access: Reader, session_id: UUID, message_id: UUID, body
 @router.get(
     "/workspaces/{workspace_id}/chat/answers/{answer_id}/stream", response_class=EventStream, responses={200: _STREAM[200]}
 )
-async def stream_answer(access: Reader, answer_id: UUID, last_id: LastEventId = None) -> EventStream:
+async def stream_answer(access: Member, answer_id: UUID, last_id: LastEventId = None) -> EventStream:
     """Follows an answer again after a lost connection, from after `Last-Event-ID` on. `answer_id` stands in `start`."""
     async with access.gateway.db.read() as session:
         posted = await repository.posted_message(session, access.workspace_id, access.user_id, answer_id)

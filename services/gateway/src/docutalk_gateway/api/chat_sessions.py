@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 from docutalk_gateway.api import chat_shapes as shapes
 from docutalk_gateway.api.chat_markdown import as_markdown
-from docutalk_gateway.api.context import Access, Page, Reader
+from docutalk_gateway.api.context import Access, Member, Page
 from docutalk_gateway.api.shapes import Listing
 
 router = APIRouter(tags=["chat"])
@@ -31,7 +31,7 @@ _EXPORTED: dict[int | str, dict[str, Any]] = {
 
 @router.get("/workspaces/{workspace_id}/chat/sessions")
 async def list_sessions(
-    access: Reader, page: Page, q: Annotated[str | None, Query(max_length=500, pattern="^[^\\x00]*$")] = None
+    access: Member, page: Page, q: Annotated[str | None, Query(max_length=500, pattern="^[^\\x00]*$")] = None
 ) -> Listing[shapes.ChatSession]:
     """Your conversations in this workspace, last used first; with `q` those that hold its words."""
     question = chat.ListSessions(
@@ -43,13 +43,13 @@ async def list_sessions(
 
 
 @router.get(_SESSION)
-async def get_session(access: Reader, session_id: UUID) -> shapes.ChatSession:
+async def get_session(access: Member, session_id: UUID) -> shapes.ChatSession:
     """One of your conversations."""
     return shapes.ChatSession.of(await _session(access, session_id))
 
 
 @router.patch(_SESSION)
-async def patch_session(access: Reader, session_id: UUID, body: shapes.ChatSessionChanges) -> shapes.ChatSession:
+async def patch_session(access: Member, session_id: UUID, body: shapes.ChatSessionChanges) -> shapes.ChatSession:
     """Renames one of your conversations."""
     question = chat.RenameSession(
         workspace_id=access.workspace_id, user_id=access.user_id, session_id=session_id, title=body.title
@@ -59,14 +59,14 @@ async def patch_session(access: Reader, session_id: UUID, body: shapes.ChatSessi
 
 
 @router.delete(_SESSION, status_code=204, response_class=Response)
-async def delete_session(access: Reader, session_id: UUID) -> None:
+async def delete_session(access: Member, session_id: UUID) -> None:
     """Deletes one of your conversations."""
     question = chat.DeleteSession(workspace_id=access.workspace_id, user_id=access.user_id, session_id=session_id)
     await access.gateway.broker.requests.ask("rpc.chat.v1.session.delete", question, chat.SessionDeleted, cause=access.cause)
 
 
 @router.get(_SESSION + "/messages")
-async def list_messages(access: Reader, session_id: UUID) -> shapes.ChatMessages:
+async def list_messages(access: Member, session_id: UUID) -> shapes.ChatMessages:
     """A whole conversation, oldest first, each question followed by its answers."""
     items = await _messages(access, session_id)
     return shapes.ChatMessages(items=items, total=len(items), per_page=max(1, len(items)))
@@ -74,7 +74,7 @@ async def list_messages(access: Reader, session_id: UUID) -> shapes.ChatMessages
 
 @router.get(_SESSION + "/export", response_model=None, responses=_EXPORTED)
 async def export_session(
-    access: Reader, session_id: UUID, format: Annotated[Literal["json", "markdown"], Query()] = "json"
+    access: Member, session_id: UUID, format: Annotated[Literal["json", "markdown"], Query()] = "json"
 ) -> Response:
     """A whole conversation as a file: Markdown to read, with its sources, or JSON to work with."""
     session = shapes.ChatSession.of(await _session(access, session_id))

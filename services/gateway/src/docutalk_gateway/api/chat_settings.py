@@ -6,7 +6,7 @@ from docutalk_common.contracts import chat
 from fastapi import APIRouter
 
 from docutalk_gateway.api import chat_shapes as shapes
-from docutalk_gateway.api.context import Owner, Reader
+from docutalk_gateway.api.context import Member
 
 router = APIRouter(tags=["chat"])
 
@@ -16,7 +16,7 @@ MODELS_SECONDS = 10.0
 
 
 @router.get(_SETTINGS)
-async def get_chat_settings(access: Reader) -> shapes.ChatSettings:
+async def get_chat_settings(access: Member) -> shapes.ChatSettings:
     """How this workspace's questions are answered."""
     question = chat.GetChatSettings(workspace_id=access.workspace_id)
     found = await access.gateway.broker.requests.ask("rpc.chat.v1.settings.get", question, chat.ChatSettings, cause=access.cause)
@@ -24,7 +24,7 @@ async def get_chat_settings(access: Reader) -> shapes.ChatSettings:
 
 
 @router.patch(_SETTINGS)
-async def patch_chat_settings(access: Owner, body: shapes.ChatSettingsChanges) -> shapes.ChatSettings:
+async def patch_chat_settings(access: Member, body: shapes.ChatSettingsChanges) -> shapes.ChatSettings:
     """Changes how this workspace's questions are answered, from the next one on. Owners only."""
     changes = body.model_dump(exclude_unset=True)
     question = chat.ChangeChatSettings(workspace_id=access.workspace_id, changes=sorted(changes), **changes)
@@ -35,7 +35,7 @@ async def patch_chat_settings(access: Owner, body: shapes.ChatSettingsChanges) -
 
 
 @router.get("/workspaces/{workspace_id}/chat/models")
-async def list_chat_models(access: Reader) -> shapes.ChatModels:
+async def list_chat_models(access: Member) -> shapes.ChatModels:
     """The models that can answer here."""
     question = chat.ListChatModels(workspace_id=access.workspace_id)
     found = await access.gateway.broker.requests.ask(

@@ -5,27 +5,33 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
+from docutalk_common.contracts.embed import SearchFilters
+from docutalk_common.contracts.ingest import Document, GetDocument
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound
 from docutalk_common.messaging.broker import MessageBroker
 from docutalk_common.storage import ObjectStorage
 from fastapi import Depends, Query, Request
 from fastapi.security import OAuth2PasswordBearer
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_gateway.adapters import repository
+from docutalk_gateway.adapters.audit_log import Actor, ActorKind
+from docutalk_gateway.adapters.models import Workspace
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.adapters.tokens import KEY_PREFIX, AccessTokens
 from docutalk_gateway.api.edge import correlation_of
-from docutalk_gateway.domain import NotAllowed, NotSignedIn, Role
+from docutalk_gateway.api.permissions import RULES, Rule, Who, rank
+from docutalk_gateway.domain import NotAllowed, NotSignedIn, Role, ShareTarget, WorkspaceArchived
 from docutalk_gateway.settings import GatewaySettings
-from docutalk_gateway.use_cases.sign_in import Client
-from docutalk_gateway.use_cases.use_api_key import use_api_key
+from docutalk_gateway.use_cases.identify_caller import Credentials, Grant, identify_caller, note_key_used
+from docutalk_gateway.use_cases.keep_signing_keys import load_signing_keys
 
 CALLER = "docutalk.caller"
 """Where what is no route finds the `Caller` in a request's scope."""
@@ -58,9 +64,14 @@ class Gateway:
         """How long a refresh token is valid."""
         return timedelta(days=self.settings.refresh_token_days)
 
+    @property
+    def secret(self) -> str:
+        """What the processes of an installation know and nobody else."""
+        return self.settings.jwt_secret.get_secret_value()
+
     def fingerprint(self, *parts: bytes) -> bytes:
         """A keyed hash of a request. Keyed, because bodies hold passwords and a plain hash of one could be guessed."""
-        mac = hmac.new(self.settings.jwt_secret.get_secret_value().encode(), digestmod=hashlib.sha256)
+        mac = hmac.new(self.secret.encode(), digestmod=hashlib.sha256)
         for part in parts:
             mac.update(len(part).to_bytes(8, "big") + part)
         return mac.digest()
@@ -72,10 +83,10 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-def client_of(request: Request) -> Client:
-    """From where a request comes."""
+def actor_of(request: Request) -> Actor:
+    """From where a request comes, of whom nothing else is known (yet)."""
     agent = request.headers.get("user-agent")
-    return Client(agent[:500] if agent else None, request.client.host if request.client else None)
+    return Actor(address=request.client.host if request.client else None, user_agent=agent[:500] if agent else None)
 
 
 def anonymous_cause(request: Request) -> Cause:
@@ -84,84 +95,201 @@ def anonymous_cause(request: Request) -> Cause:
 
 
 _bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
+Token = Annotated[str | None, Depends(_bearer)]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A signed-in person's request."""
+    """The request of a person, of a program with their key, or of a visitor who opened a share link."""
 
     gateway: Gateway
-    user_id: UUID
+    credentials: Credentials
     cause: Cause
-    by_key: bool
-    """Whether a program asks for them, with an API key, which may do less than a password."""
+    actor: Actor
 
-
-async def signed_in(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
-    """Who is asking, with an access token or an API key. Raises `NotSignedIn`."""
-    gateway = gateway_of(request)
-    if token is None:
-        raise NotSignedIn("This needs an access token or an API key. Sign in first.")
-    by_key = token.startswith(KEY_PREFIX)
-    user_id = await use_api_key(gateway.db, anonymous_cause(request), token) if by_key else gateway.tokens.read(token).user_id
-    return Caller(gateway, user_id, Cause(correlation_of(request), actor=str(user_id)), by_key)
-
-
-async def caller_of(request: Request) -> Caller:
-    """The same for what is no route. Raises `NotSignedIn`."""
-    return await signed_in(request, await _bearer(request))
-
-
-async def in_person(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
-    """Somebody who signed in with a password: a key that got lost must not make others, nor rule the installation."""
-    if caller.by_key:
-        raise NotAllowed("Sign in with a password for this; an API key may not.")
-    return caller
+    @property
+    def user_id(self) -> UUID:
+        """Whose documents and conversations are meant: the person's; a visit's own id."""
+        return self.credentials.user_id
 
 
 @dataclass(frozen=True)
 class Access(Caller):
-    """A member's request in one workspace. Only `access_of` makes one: no route or tool asks for membership itself."""
+    """A request in one workspace. Only `access_of` makes one: no route or tool asks for membership itself."""
 
     workspace_id: UUID
     role: Role
 
+    @property
+    def grant(self) -> Grant | None:
+        """What a visitor may see; None for members."""
+        return self.credentials.grant
 
-async def access_of(caller: Caller, workspace_id: UUID) -> Access:
-    """Any member's. Raises `NotFound` for everybody else: who is no member does not learn that there is such a workspace."""
-    async with caller.gateway.db.read() as session:
-        role = await repository.role_of(session, workspace_id, caller.user_id)
-    if role is None:
-        raise NotFound("There is no such workspace.")
-    return Access(caller.gateway, caller.user_id, caller.cause, caller.by_key, workspace_id, role)
+    @property
+    def user_id(self) -> UUID:
+        """As above; a link to a conversation shows that of whoever made the link."""
+        grant = self.grant
+        if grant is not None and grant.target is ShareTarget.SESSION:
+            return grant.shared_by
+        return self.credentials.user_id
 
-
-async def reader(workspace_id: UUID, caller: Annotated[Caller, Depends(signed_in)]) -> Access:
-    """Any member; see `access_of`."""
-    return await access_of(caller, workspace_id)
-
-
-async def writer(access: Annotated[Access, Depends(reader)]) -> Access:
-    """An owner or editor. Raises `NotAllowed` for a viewer."""
-    if not access.role.can_write:
-        raise NotAllowed("A viewer may read and ask in this workspace, but not change it.")
-    return access
-
-
-async def owner(access: Annotated[Access, Depends(reader)]) -> Access:
-    """An owner."""
-    if access.role is not Role.OWNER:
-        raise NotAllowed("Only an owner of this workspace may do this.")
-    return access
+    def narrowed(self, filters: SearchFilters) -> SearchFilters:
+        """The filters of a search or a question, within what is shared with the caller."""
+        grant = self.grant
+        if grant is None or grant.target is ShareTarget.WORKSPACE:
+            return filters
+        if grant.target is ShareTarget.DOCUMENT:
+            return filters.model_copy(update={"document_ids": _within(filters.document_ids, grant.target_id)})
+        if grant.target is ShareTarget.SOURCE:
+            return filters.model_copy(update={"source_ids": _within(filters.source_ids, grant.target_id)})
+        raise NotAllowed("This link does not let you search.")
 
 
-async def administrator(caller: Annotated[Caller, Depends(in_person)]) -> Caller:
-    """An administrator of the installation."""
-    async with caller.gateway.db.read() as session:
-        user = await repository.user_by_id(session, caller.user_id)
-    if user is None or not user.is_admin:
-        raise NotAllowed("Only an administrator may do this.")
+def _within(wanted: Sequence[UUID], shared: UUID) -> list[UUID]:
+    # The nil id is nothing's: an empty list would mean everything.
+    return [shared if not wanted or shared in wanted else UUID(int=0)]
+
+
+async def _identified(gateway: Gateway, session: AsyncSession, token: str | None) -> Credentials:
+    if token is None:
+        raise NotSignedIn("This needs an access token or an API key. Sign in first.")
+    return await identify_caller(session, gateway.tokens, token)
+
+
+async def _caller(request: Request, credentials: Credentials) -> Caller:
+    gateway = gateway_of(request)
+    client = actor_of(request)
+    kind = ActorKind.VISITOR if credentials.grant else ActorKind.KEY if credentials.key_id else ActorKind.USER
+    actor = Actor(kind, credentials.user_id, client.address, client.user_agent)
+    cause = Cause(correlation_of(request), actor=str(credentials.user_id))
+    if credentials.key_id is not None and credentials.key_unnoted:
+        await note_key_used(gateway.db, cause, credentials.key_id)
+    return Caller(gateway, credentials, cause, actor)
+
+
+async def _read_keys(gateway: Gateway, token: str | None) -> None:
+    """Another gateway may have begun to sign with a new key a moment ago."""
+    if token is not None and not token.startswith(KEY_PREFIX) and not gateway.tokens.knows(token):
+        await load_signing_keys(gateway.db, gateway.tokens, gateway.secret)
+
+
+async def caller_of(request: Request) -> Caller:
+    """Who asks, for what is no route; what they may do is looked up by `permit` and `access_of`. Raises `NotSignedIn`."""
+    token = await _bearer(request)
+    gateway = gateway_of(request)
+    await _read_keys(gateway, token)
+    async with gateway.db.read() as session:
+        credentials = await _identified(gateway, session, token)
+    caller = await _caller(request, credentials)
+    await admit(caller)
     return caller
+
+
+def rule_of(request: Request) -> Rule:
+    """The line of the table for the route of a request."""
+    return RULES[request.scope["route"].name]
+
+
+def permit(credentials: Credentials, rule: Rule) -> None:
+    """What does not depend on a workspace. Raises `NotAllowed`."""
+    if credentials.grant is not None and (rule.shared is None or rule.shared.permission not in credentials.grant.permissions):
+        raise NotAllowed("The link that you opened does not let you do this.")
+    if credentials.scopes is not None:
+        if rule.scope is None:
+            raise NotAllowed("Sign in with a password for this; an API key may not.")
+        if rule.scope not in credentials.scopes:
+            raise NotAllowed(f"This API key has not the scope {rule.scope.value!r}, which this needs. Make one that has.")
+    if rule.who is Who.ADMINISTRATOR and not credentials.is_admin:
+        raise NotAllowed("Only an administrator may do this.")
+
+
+async def signed_in(request: Request, token: Token) -> Caller:
+    """Whoever may call this route, as its line in the table says. Raises `NotSignedIn` and `NotAllowed`."""
+    gateway, rule = gateway_of(request), rule_of(request)
+    await _read_keys(gateway, token)
+    async with gateway.db.read() as session:
+        credentials = await _identified(gateway, session, token)
+    caller = await _caller(request, credentials)
+    await admit(caller)
+    permit(credentials, rule)
+    return caller
+
+
+async def member(request: Request, workspace_id: UUID, token: Token) -> Access:
+    """Whoever may call this route in this workspace, as its line in the table says. Raises `NotSignedIn`, `NotAllowed`,
+    `NotFound` for everybody who is not let see the workspace, and `WorkspaceArchived`."""
+    gateway, rule = gateway_of(request), rule_of(request)
+    await _read_keys(gateway, token)
+    async with gateway.db.read() as session:
+        credentials = await _identified(gateway, session, token)
+        found = await _workspace_of(session, credentials, workspace_id)
+    caller = await _caller(request, credentials)
+    await admit(caller)
+    access = _entered(caller, workspace_id, found, rule)
+    if access.grant is not None:
+        await enter_shared(access, access.grant, rule, request)
+    return access
+
+
+async def access_of(caller: Caller, workspace_id: UUID, rule: Rule) -> Access:
+    """The same for a caller who names the workspace otherwise than in the path; not for visitors."""
+    async with caller.gateway.db.read() as session:
+        found = await _workspace_of(session, caller.credentials, workspace_id)
+    return _entered(caller, workspace_id, found, rule)
+
+
+async def _workspace_of(session: AsyncSession, credentials: Credentials, workspace_id: UUID) -> tuple[Workspace, Role] | None:
+    grant = credentials.grant
+    if grant is None:
+        return await repository.workspace_of(session, workspace_id, credentials.user_id)
+    workspace = await repository.workspace_by_id(session, workspace_id) if workspace_id == grant.workspace_id else None
+    return (workspace, Role.VIEWER) if workspace is not None else None
+
+
+def _entered(caller: Caller, workspace_id: UUID, found: tuple[Workspace, Role] | None, rule: Rule) -> Access:
+    if found is None:
+        # Who is no member does not learn that there is such a workspace.
+        raise NotFound("There is no such workspace.")
+    workspace, role = found
+    permit(caller.credentials, rule)
+    if rule.who.is_member and rank(role) < rule.who:
+        if rule.who is Who.OWNER:
+            raise NotAllowed("Only an owner of this workspace may do this.")
+        raise NotAllowed("A viewer may read and ask in this workspace, but not change it.")
+    if rule.changes and workspace.archived_at is not None:
+        raise WorkspaceArchived
+    return Access(caller.gateway, caller.credentials, caller.cause, caller.actor, workspace_id, role)
+
+
+async def enter_shared(access: Access, grant: Grant, rule: Rule, request: Request) -> None:
+    """Keeps a visitor to what the link leads to. Raises `NotFound` for everything else, as if there were nothing else."""
+    assert rule.shared is not None
+    if grant.target not in rule.shared.targets:
+        raise NotAllowed("The link that you opened does not let you do this.")
+    path = request.path_params
+    if grant.target is ShareTarget.SESSION and path.get("session_id") != str(grant.target_id):
+        raise NotFound("There is no such conversation.")
+    document_id = path.get("document_id")
+    if document_id is not None and not await _is_shared(access, grant, document_id):
+        raise NotFound("There is no such document.")
+
+
+async def _is_shared(access: Access, grant: Grant, document_id: str) -> bool:
+    try:
+        wanted = UUID(document_id)
+    except ValueError:
+        return True  # the route refuses it, whoever asks
+    if grant.target is ShareTarget.DOCUMENT:
+        return wanted == grant.target_id
+    if grant.target is ShareTarget.SOURCE:
+        question = GetDocument(workspace_id=access.workspace_id, document_id=wanted)
+        document = await access.gateway.broker.requests.ask("rpc.ingest.v1.document.get", question, Document, cause=access.cause)
+        return document.source_id == grant.target_id
+    return grant.target is ShareTarget.WORKSPACE
+
+
+async def admit(caller: Caller) -> None:
+    """Where the limits on how fast somebody may ask are looked at."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +314,5 @@ def paging(
 
 
 SignedIn = Annotated[Caller, Depends(signed_in)]
-InPerson = Annotated[Caller, Depends(in_person)]
-Reader = Annotated[Access, Depends(reader)]
-Writer = Annotated[Access, Depends(writer)]
-Owner = Annotated[Access, Depends(owner)]
-Administrator = Annotated[Caller, Depends(administrator)]
+Member = Annotated[Access, Depends(member)]
 Page = Annotated[Paging, Depends(paging)]

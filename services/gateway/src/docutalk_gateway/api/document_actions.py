@@ -9,7 +9,7 @@ from docutalk_common.contracts.ingest import ChangeDocuments
 from fastapi import APIRouter
 
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Writer
+from docutalk_gateway.api.context import Member
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, IdempotentRoute
 from docutalk_gateway.use_cases.cancel_document import cancel_document
 from docutalk_gateway.use_cases.change_documents import change_documents
@@ -21,7 +21,7 @@ _KEY: dict[str, Any] = {"parameters": [HEADER_PARAMETER]}
 
 
 @router.post("/workspaces/{workspace_id}/documents/bulk", openapi_extra=_KEY)
-async def change_many(access: Writer, body: shapes.BulkChange) -> shapes.BulkChanged:
+async def change_many(access: Member, body: shapes.BulkChange) -> shapes.BulkChanged:
     """Retries, cancels or deletes many documents, at most 500 at a time. One that cannot is told and does not stop the others."""
     question = ChangeDocuments(
         workspace_id=access.workspace_id,
@@ -38,7 +38,7 @@ async def change_many(access: Writer, body: shapes.BulkChange) -> shapes.BulkCha
 
 
 @router.post("/workspaces/{workspace_id}/documents/{document_id}/retry", status_code=202, openapi_extra=_KEY)
-async def retry(access: Writer, document_id: UUID, body: shapes.Retry | None = None) -> shapes.Document:
+async def retry(access: Member, document_id: UUID, body: shapes.Retry | None = None) -> shapes.Document:
     """Begins again with a document that failed or was cancelled, at the step that it did not get through. `409` otherwise."""
     gateway = access.gateway
     document = await retry_document(
@@ -54,7 +54,7 @@ async def retry(access: Writer, document_id: UUID, body: shapes.Retry | None = N
 
 
 @router.post("/workspaces/{workspace_id}/documents/{document_id}/cancel", status_code=202, openapi_extra=_KEY)
-async def cancel(access: Writer, document_id: UUID) -> shapes.Document:
+async def cancel(access: Member, document_id: UUID) -> shapes.Document:
     """Stops the work on a document, also while it is being read. `409` when there is none any more."""
     gateway = access.gateway
     document = await cancel_document(

@@ -10,7 +10,7 @@ from docutalk_common.errors import NotFound
 from fastapi import APIRouter, Header, Query
 
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Access, Reader
+from docutalk_gateway.api.context import Access, Member
 from docutalk_gateway.api.sse import EventStream, ServerEvent, last_event_id
 from docutalk_gateway.use_cases.follow_events import TimelineEvent, document_timeline, follow_document, follow_workspace
 from docutalk_gateway.use_cases.read_documents import get_document
@@ -37,7 +37,7 @@ async def _known(access: Access, document_id: UUID) -> None:
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/events")
 async def get_timeline(
-    access: Reader, document_id: UUID, after: Annotated[int, Query(ge=0, le=2**63 - 1, description="A `sequence`")] = 0
+    access: Member, document_id: UUID, after: Annotated[int, Query(ge=0, le=2**63 - 1, description="A `sequence`")] = 0
 ) -> shapes.Listing[shapes.Event]:
     """What happened to a document, oldest first, as long as the log goes back (30 days)."""
     events = await document_timeline(access.gateway.broker.nc, access.workspace_id, document_id, after=after, limit=TIMELINE_MAX)
@@ -48,7 +48,7 @@ async def get_timeline(
 
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/events/stream", response_class=EventStream, responses=_STREAM)
-async def stream_document(access: Reader, document_id: UUID, last_id: LastEventId = None) -> EventStream:
+async def stream_document(access: Member, document_id: UUID, last_id: LastEventId = None) -> EventStream:
     """Everything that happens to a document, from its beginning or from after `Last-Event-ID` on."""
     await _known(access, document_id)
     nc = access.gateway.broker.nc
@@ -57,7 +57,7 @@ async def stream_document(access: Reader, document_id: UUID, last_id: LastEventI
 
 
 @router.get("/workspaces/{workspace_id}/events/stream", response_class=EventStream, responses=_STREAM)
-async def stream_workspace(access: Reader, last_id: LastEventId = None) -> EventStream:
+async def stream_workspace(access: Member, last_id: LastEventId = None) -> EventStream:
     """Everything that happens to the documents and sources of a workspace, from now on or from after `Last-Event-ID` on."""
     events = await follow_workspace(access.gateway.broker.nc, access.workspace_id, after=last_event_id(last_id))
     return EventStream(_encoded(events), closing=access.gateway.closing)

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from docutalk_gateway.api import shapes
 from docutalk_gateway.api.byte_range import ByteRange, parse_range
-from docutalk_gateway.api.context import Access, Page, Reader, Writer
+from docutalk_gateway.api.context import Access, Member, Page
 from docutalk_gateway.use_cases.delete_document import delete_document
 from docutalk_gateway.use_cases.read_documents import Wanted, find_content, get_document, list_documents, list_versions
 from docutalk_gateway.use_cases.rename_document import rename_document
@@ -42,7 +42,7 @@ def filters(
 
 @router.get("/workspaces/{workspace_id}/documents")
 async def get_documents(
-    access: Reader, page: Page, wanted: Annotated[Wanted, Depends(filters)]
+    access: Member, page: Page, wanted: Annotated[Wanted, Depends(filters)]
 ) -> shapes.Listing[shapes.Document]:
     """Documents, newest first."""
     gateway = access.gateway
@@ -60,7 +60,7 @@ async def get_documents(
 
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}")
-async def get_one_document(access: Reader, document_id: UUID) -> shapes.Document:
+async def get_one_document(access: Member, document_id: UUID) -> shapes.Document:
     """One document with its progress."""
     gateway = access.gateway
     document = await get_document(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
@@ -68,7 +68,7 @@ async def get_one_document(access: Reader, document_id: UUID) -> shapes.Document
 
 
 @router.patch("/workspaces/{workspace_id}/documents/{document_id}")
-async def patch_document(access: Writer, document_id: UUID, body: shapes.DocumentChanges) -> shapes.Document:
+async def patch_document(access: Member, document_id: UUID, body: shapes.DocumentChanges) -> shapes.Document:
     """Renames a document. A version that is superseded keeps the name that its file had."""
     gateway = access.gateway
     renamed = await rename_document(
@@ -84,7 +84,7 @@ async def patch_document(access: Writer, document_id: UUID, body: shapes.Documen
 
 
 @router.delete("/workspaces/{workspace_id}/documents/{document_id}", status_code=204, response_class=Response)
-async def remove_document(access: Writer, document_id: UUID) -> None:
+async def remove_document(access: Member, document_id: UUID) -> None:
     """Deletes a document with its pages, passages and bytes."""
     gateway = access.gateway
     await delete_document(
@@ -107,7 +107,7 @@ async def remove_document(access: Writer, document_id: UUID) -> None:
         416: {"description": "The range lies outside"},
     },
 )
-async def get_content(request: Request, access: Reader, document_id: UUID, version: OneVersion = None) -> Response:
+async def get_content(request: Request, access: Member, document_id: UUID, version: OneVersion = None) -> Response:
     """The bytes as they were uploaded, of the newest version unless another one is named. Takes `Range` (one range) and
     `If-None-Match`."""
     gateway = access.gateway
@@ -145,7 +145,7 @@ async def get_content(request: Request, access: Reader, document_id: UUID, versi
 
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/versions")
-async def get_versions(access: Reader, document_id: UUID) -> shapes.Versions:
+async def get_versions(access: Member, document_id: UUID) -> shapes.Versions:
     """The versions of a document's file that are kept, newest first."""
     gateway = access.gateway
     found = await list_versions(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
@@ -154,7 +154,7 @@ async def get_versions(access: Reader, document_id: UUID) -> shapes.Versions:
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/pages/{number}", response_model=shapes.Page)
 async def get_page(
-    access: Reader, document_id: UUID, number: Annotated[int, Path(ge=1, le=2**31 - 1)], version: OneVersion = None
+    access: Member, document_id: UUID, number: Annotated[int, Path(ge=1, le=2**31 - 1)], version: OneVersion = None
 ) -> Response:
     """The text of a page, from 1, of the version that is served unless another one is named. A format without pages is one
     page."""

@@ -11,8 +11,9 @@ from docutalk_common.errors import RequestFailed
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from docutalk_gateway.api.context import gateway_of, signed_in
+from docutalk_gateway.api.context import gateway_of, member, rule_of, signed_in
 from docutalk_gateway.api.edge import correlation_of
+from docutalk_gateway.api.permissions import Who
 from docutalk_gateway.use_cases.remember_request import Remembered, RequestKey, claim, release, remember
 
 KEY_MAX = 255
@@ -80,5 +81,13 @@ class IdempotentRoute(APIRoute):
 
 
 async def _caller(request: Request) -> UUID:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return (await signed_in(request, token)).user_id if scheme.lower() == "bearer" else NOBODY
+    """Whose key it is. An answer is repeated only to who may still ask for it."""
+    if rule_of(request).who is Who.ANYBODY:
+        return NOBODY
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    token = given if scheme.lower() == "bearer" else None
+    try:
+        workspace_id = UUID(request.path_params["workspace_id"])
+    except (KeyError, ValueError):
+        return (await signed_in(request, token)).user_id
+    return (await member(request, workspace_id, token)).user_id

@@ -29,6 +29,7 @@ from docutalk_gateway.adapters import repository
 from docutalk_gateway.api import answers, chat_shapes
 from docutalk_gateway.api.abandoned_answers import stopped_when_left
 from docutalk_gateway.api.context import CALLER, Access, Caller
+from docutalk_gateway.api.permissions import TOOLS
 from docutalk_gateway.api.problems import Problem, problem_of
 from docutalk_gateway.api.search import SEARCH_SECONDS
 from docutalk_gateway.api.shapes import is_text
@@ -152,9 +153,10 @@ def _request_of(context: Context[Any, Any]) -> Request:
     return request
 
 
-async def _access(context: Context[Any, Any], workspace: str | None) -> Access:
+async def _access(context: Context[Any, Any], workspace: str | None, tool: str) -> Access:
     caller: Caller = _request_of(context).scope[CALLER]
-    return await default_workspace(caller) if workspace is None else await choose_workspace(caller, workspace)
+    rule = TOOLS[tool]
+    return await default_workspace(caller, rule) if workspace is None else await choose_workspace(caller, workspace, rule)
 
 
 def _with_our_errors(tool: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -182,7 +184,7 @@ async def find_documents(
     context: Context[Any, Any],
 ) -> DocumentPage:
     """Lists the documents of a workspace, newest first, 50 at a time, with their ids and whether they are ready."""
-    access = await _access(context, workspace)
+    access = await _access(context, workspace, "list_documents")
     gateway = access.gateway
     found, total = await list_documents(
         gateway.db,
@@ -227,7 +229,7 @@ async def search_passages(
 ) -> SearchHits:
     """Searches the documents of a workspace by meaning and by words. Gives the passages that fit best, each with its document,
     page and address. `fetch` with a result's id reads the whole page."""
-    access = await _access(context, workspace)
+    access = await _access(context, workspace, "search")
     question = embed.SearchPassages(
         workspace_id=access.workspace_id,
         query=query,
@@ -266,7 +268,7 @@ async def fetch_text(
     """Reads a page, or a document from its first page on, up to 100,000 characters. `metadata.next` is the id to fetch what
     follows. Give the workspace that the id was found in."""
     wanted = _Wanted.read(id)
-    access = await _access(context, workspace)
+    access = await _access(context, workspace, "fetch")
     gateway = access.gateway
     document_id = wanted.document_id
     document = await get_document(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
@@ -313,7 +315,7 @@ async def ask_documents(
 ) -> Answered:
     """Answers a question from the documents of a workspace, with quotes that were checked against the pages they come from.
     Takes some seconds or, with a large model, minutes. For several questions about one passage, `fetch` it instead."""
-    access = await _access(context, workspace)
+    access = await _access(context, workspace, "ask")
     # The conversation is the assistant's: here it leaves no session.
     posted = await answers.post(access, NewMessage(text=question, document_ids=document_ids, turns=()))
     with stopped_when_left(access, posted):

@@ -74,7 +74,7 @@ async def create_chat_completion(request: Request, caller: SignedIn, body: shape
     """Answers the last message from the documents of a workspace (`model`). The text ends with its sources; `docutalk` has them
     as data. An answer whose client goes away before its end is stopped."""
     message = _new_message(body)
-    access = await access_to_model(caller, body.model)
+    access = await access_to_model(caller, body.model, "create_chat_completion")
     posted = await answers.post(access, message)
     completion = _Completion(access, posted, body.model)
     if body.stream:

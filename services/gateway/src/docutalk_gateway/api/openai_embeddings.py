@@ -15,6 +15,7 @@ from docutalk_gateway.api import openai_shapes as shapes
 from docutalk_gateway.api.context import Caller, SignedIn
 from docutalk_gateway.api.openai_errors import RESPONSES, BadRequest
 from docutalk_gateway.api.openai_models import model_not_found
+from docutalk_gateway.api.permissions import RULES
 from docutalk_gateway.api.workspace_choice import UnknownWorkspace, choose_workspace
 
 router = APIRouter(tags=["openai"], responses=RESPONSES)
@@ -95,7 +96,7 @@ async def _check_model(caller: Caller, body: shapes.EmbeddingsRequest, vectors: 
     """Only the answer tells the model's name and dimension."""
     if body.model != vectors.model:
         try:
-            await choose_workspace(caller, body.model)
+            await choose_workspace(caller, body.model, RULES["create_embeddings"])
         except UnknownWorkspace:
             raise model_not_found(f"There is no embedding model {body.model[:200]!r}. There is: {vectors.model}.") from None
     dimension = len(vectors.vectors[0])

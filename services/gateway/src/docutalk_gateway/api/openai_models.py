@@ -8,6 +8,7 @@ from docutalk_gateway.adapters import models, repository
 from docutalk_gateway.api import openai_shapes as shapes
 from docutalk_gateway.api.context import Access, Caller, SignedIn
 from docutalk_gateway.api.openai_errors import RESPONSES, BadRequest
+from docutalk_gateway.api.permissions import RULES
 from docutalk_gateway.api.workspace_choice import UnknownWorkspace, choose_workspace
 
 router = APIRouter(tags=["openai"], responses=RESPONSES)
@@ -28,7 +29,7 @@ async def list_openai_models(caller: SignedIn) -> shapes.OpenAIModelList:
 @router.get("/v1/models/{model:path}")
 async def get_openai_model(caller: SignedIn, model: str) -> shapes.OpenAIModel:
     """A workspace, by its id or its name."""
-    access = await access_to_model(caller, model)
+    access = await access_to_model(caller, model, "get_openai_model")
     async with caller.gateway.db.read() as session:
         found = await repository.workspace_of(session, access.workspace_id, access.user_id)
     if found is None:
@@ -36,10 +37,11 @@ async def get_openai_model(caller: SignedIn, model: str) -> shapes.OpenAIModel:
     return _model(found[0])
 
 
-async def access_to_model(caller: Caller, model: str) -> Access:
-    """The workspace that a request names as its model. Raises `BadRequest` with OpenAI's code for an unknown one."""
+async def access_to_model(caller: Caller, model: str, operation: str) -> Access:
+    """The workspace that a request names as its model, for this operation. Raises `BadRequest` with OpenAI's code for one that
+    is unknown."""
     try:
-        return await choose_workspace(caller, model)
+        return await choose_workspace(caller, model, RULES[operation])
     except UnknownWorkspace as error:
         raise model_not_found(str(error)) from None
 

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Administrator, Page, gateway_of
+from docutalk_gateway.api.context import Page, SignedIn, gateway_of
 from docutalk_gateway.use_cases.read_dead_letters import get_dead_letter, list_dead_letters
 
 log = get_logger(__name__)
@@ -67,7 +67,7 @@ async def metrics() -> Response:
 
 
 @admin.get("/admin/dead-letters")
-async def dead_letters(caller: Administrator, page: Page) -> shapes.Listing[shapes.DeadLetter]:
+async def dead_letters(caller: SignedIn, page: Page) -> shapes.Listing[shapes.DeadLetter]:
     """Messages that a consumer gave up on, newest first."""
     found, total = await list_dead_letters(caller.gateway.broker.nc, offset=page.offset, limit=page.per_page)
     items = [shapes.DeadLetter.of(entry) for entry in found]
@@ -75,7 +75,7 @@ async def dead_letters(caller: Administrator, page: Page) -> shapes.Listing[shap
 
 
 @admin.get("/admin/dead-letters/{sequence}")
-async def dead_letter(caller: Administrator, sequence: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> shapes.DeadLetterDetail:
+async def dead_letter(caller: SignedIn, sequence: Annotated[int, Path(ge=1, le=2**63 - 1)]) -> shapes.DeadLetterDetail:
     """One of them, with the message itself."""
     entry = await get_dead_letter(caller.gateway.broker.nc, sequence)
     return shapes.DeadLetterDetail.model_validate({"sequence": entry.sequence, **entry.letter.model_dump()})

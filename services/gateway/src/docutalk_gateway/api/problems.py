@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from docutalk_gateway.api.edge import trace_id_of
-from docutalk_gateway.domain import TooManyMessages
+from docutalk_gateway.domain import TooManyMessages, TooManyRequests
 
 log = get_logger(__name__)
 
@@ -34,6 +34,8 @@ _STATUS: Mapping[str, int] = {
     "no_boxes": 404,
     "no_image": 404,
     "conflict": 409,
+    "workspace_archived": 409,
+    "quota_exceeded": 409,
     "email_taken": 409,
     "idempotency_key_in_use": 409,
     "document_being_accepted": 409,
@@ -44,6 +46,7 @@ _STATUS: Mapping[str, int] = {
     "malformed_upload": 422,
     "unknown_topic": 422,
     "too_many_messages": 429,
+    "too_many_requests": 429,
     "idempotency_key_reused": 422,
     "unavailable": 503,
     "timeout": 503,
@@ -68,6 +71,8 @@ _TITLES: Mapping[str, str] = {
     "no_boxes": "No places on this page",
     "no_image": "No picture of this page",
     "conflict": "Conflict",
+    "workspace_archived": "Workspace archived",
+    "quota_exceeded": "Quota used up",
     "email_taken": "E-mail address in use",
     "idempotency_key_in_use": "Request still running",
     "document_being_accepted": "Document not registered yet",
@@ -84,6 +89,7 @@ _TITLES: Mapping[str, str] = {
     "pages_unavailable": "Documents unavailable",
     "unknown_topic": "No such topic",
     "too_many_messages": "Too many questions",
+    "too_many_requests": "Too many requests",
     "model_unavailable": "Language model unavailable",
     "model_rate_limited": "Language model busy",
     "model_timeout": "Language model did not answer in time",
@@ -155,7 +161,7 @@ def problem_of(request: Request, error: DocuTalkError) -> JSONResponse:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     elif status == 409 and code in {"idempotency_key_in_use", "document_being_accepted"}:
         headers["Retry-After"] = "1"
-    elif isinstance(error, TooManyMessages):
+    elif isinstance(error, TooManyMessages | TooManyRequests):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     elif status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -9,7 +9,7 @@ from docutalk_common.contracts import ingest
 from fastapi import APIRouter
 
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Reader
+from docutalk_gateway.api.context import Member
 from docutalk_gateway.api.sse import EventStream, ServerEvent
 from docutalk_gateway.use_cases.follow_progress import follow_progress, get_progress
 
@@ -24,13 +24,13 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/workspaces/{workspace_id}/progress")
-async def workspace_progress(access: Reader) -> shapes.WorkspaceProgress:
+async def workspace_progress(access: Member) -> shapes.WorkspaceProgress:
     """How far the documents of a workspace are, together."""
     return shapes.WorkspaceProgress.of(await get_progress(access.gateway.broker.requests, access.cause, access.workspace_id))
 
 
 @router.get("/workspaces/{workspace_id}/progress/stream", response_class=EventStream, responses=_STREAM)
-async def stream_progress(access: Reader) -> EventStream:
+async def stream_progress(access: Member) -> EventStream:
     """The same, now and then whenever it changes. It does not end, and begins anew after a lost connection."""
     gateway = access.gateway
     changes = follow_progress(gateway.broker.nc, gateway.broker.requests, access.cause, access.workspace_id)

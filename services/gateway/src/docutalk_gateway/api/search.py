@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends
 from fastapi import Query as Parameter
 
 from docutalk_gateway.api import search_shapes as shapes
-from docutalk_gateway.api.context import Access, Owner, Page, Reader
+from docutalk_gateway.api.context import Access, Member, Page
 from docutalk_gateway.api.shapes import Listing
 
 router = APIRouter(tags=["search"])
@@ -26,7 +26,7 @@ COMPARE_SECONDS = 60.0
 
 
 @router.post("/workspaces/{workspace_id}/search")
-async def search(access: Reader, body: shapes.SearchRequest) -> shapes.SearchResults:
+async def search(access: Member, body: shapes.SearchRequest) -> shapes.SearchResults:
     """Passages of this workspace that fit the query, best first."""
     started = time.perf_counter()
     question = embed.SearchPassages(
@@ -34,7 +34,7 @@ async def search(access: Reader, body: shapes.SearchRequest) -> shapes.SearchRes
         query=body.query,
         limit=body.limit,
         mode=body.mode,
-        filters=body.filters.asked(),
+        filters=access.narrowed(body.filters.asked()),
         after=body.after,
         merge=body.merge,
     )
@@ -47,7 +47,7 @@ async def search(access: Reader, body: shapes.SearchRequest) -> shapes.SearchRes
 
 
 @router.post("/workspaces/{workspace_id}/search/compare")
-async def compare_models(access: Reader, body: shapes.CompareRequest) -> shapes.Comparison:
+async def compare_models(access: Member, body: shapes.CompareRequest) -> shapes.Comparison:
     """The same searches with both models of the open change, side by side. `409` while no model is being changed."""
     question = embed.ComparePassages(
         workspace_id=access.workspace_id,
@@ -63,7 +63,7 @@ async def compare_models(access: Reader, body: shapes.CompareRequest) -> shapes.
 
 
 @router.get(_SETTINGS)
-async def get_search_settings(access: Reader) -> shapes.SearchSettings:
+async def get_search_settings(access: Member) -> shapes.SearchSettings:
     """How this workspace's searches rank."""
     question = embed.GetSearchSettings(workspace_id=access.workspace_id)
     found = await access.gateway.broker.requests.ask(
@@ -73,7 +73,7 @@ async def get_search_settings(access: Reader) -> shapes.SearchSettings:
 
 
 @router.patch(_SETTINGS)
-async def patch_search_settings(access: Owner, body: shapes.SearchSettingsChanges) -> shapes.SearchSettings:
+async def patch_search_settings(access: Member, body: shapes.SearchSettingsChanges) -> shapes.SearchSettings:
     """Changes how this workspace's searches rank, from the next one on. Owners only."""
     question = embed.ChangeSearchSettings(workspace_id=access.workspace_id, semantic_weight=body.semantic_weight)
     found = await access.gateway.broker.requests.ask(
@@ -84,7 +84,7 @@ async def patch_search_settings(access: Owner, body: shapes.SearchSettingsChange
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/similar")
 async def similar_documents(
-    access: Reader, document_id: UUID, limit: Annotated[int, Parameter(ge=1, le=100)] = 10
+    access: Member, document_id: UUID, limit: Annotated[int, Parameter(ge=1, le=100)] = 10
 ) -> shapes.SimilarDocuments:
     """Documents of this workspace that say the like, most alike first. `404` also while the document is not indexed yet."""
     started = time.perf_counter()
@@ -118,13 +118,13 @@ Within = Annotated[embed.BoundingBox | None, Depends(within)]
 
 
 @router.get("/workspaces/{workspace_id}/places")
-async def list_places(access: Reader, page: Page, box: Within) -> Listing[shapes.NamedPlace]:
+async def list_places(access: Member, page: Page, box: Within) -> Listing[shapes.NamedPlace]:
     """The places that this workspace's documents name, most named first."""
     return await _places(access, page, box)
 
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/places")
-async def list_document_places(access: Reader, document_id: UUID, page: Page, box: Within) -> Listing[shapes.NamedPlace]:
+async def list_document_places(access: Member, document_id: UUID, page: Page, box: Within) -> Listing[shapes.NamedPlace]:
     """The places that a document names, most named first."""
     return await _places(access, page, box, document_id)
 

@@ -128,13 +128,13 @@ class Tokens(BaseModel):
 
 
 class User(BaseModel):
-    """A person."""
+    """A person. `default_workspace_id` is null when they are a member of none any more."""
 
     id: UUID
     email: str
     display_name: str | None
     is_admin: bool
-    default_workspace_id: UUID
+    default_workspace_id: UUID | None
     created_at: datetime
 
     @classmethod

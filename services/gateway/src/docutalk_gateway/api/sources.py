@@ -10,7 +10,7 @@ from docutalk_common.contracts.envelope import Contract, uuid7
 from fastapi import APIRouter, Query, Response
 
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Access, Page, Reader, Writer
+from docutalk_gateway.api.context import Access, Member, Page
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, IdempotentRoute
 
 router = APIRouter(tags=["sources"], route_class=IdempotentRoute)
@@ -28,7 +28,7 @@ async def _source(access: Access, verb: str, question: Contract) -> shapes.Sourc
 
 
 @router.get("/workspaces/{workspace_id}/sources")
-async def list_sources(access: Reader, page: Page) -> shapes.Listing[shapes.Source]:
+async def list_sources(access: Member, page: Page) -> shapes.Listing[shapes.Source]:
     """The sources of a workspace, newest first."""
     question = ingest.ListSources(workspace_id=access.workspace_id, page=page.page, per_page=page.per_page)
     found = await access.gateway.broker.requests.ask("rpc.ingest.v1.source.list", question, ingest.SourceList, cause=access.cause)
@@ -37,7 +37,7 @@ async def list_sources(access: Reader, page: Page) -> shapes.Listing[shapes.Sour
 
 
 @router.post("/workspaces/{workspace_id}/sources", status_code=201, openapi_extra=_KEY)
-async def add_source(access: Writer, body: shapes.NewSource, response: Response) -> shapes.Source:
+async def add_source(access: Member, body: shapes.NewSource, response: Response) -> shapes.Source:
     """Adds a source. It is collected at once, and then by its schedule, if it has one."""
     question = ingest.CreateSource(
         workspace_id=access.workspace_id,
@@ -54,13 +54,13 @@ async def add_source(access: Writer, body: shapes.NewSource, response: Response)
 
 
 @router.get(_ONE)
-async def get_source(access: Reader, source_id: UUID) -> shapes.Source:
+async def get_source(access: Member, source_id: UUID) -> shapes.Source:
     """One source with its last run."""
     return await _source(access, "get", ingest.GetSource(workspace_id=access.workspace_id, source_id=source_id))
 
 
 @router.patch(_ONE)
-async def patch_source(access: Writer, source_id: UUID, body: shapes.SourceChanges) -> shapes.Source:
+async def patch_source(access: Member, source_id: UUID, body: shapes.SourceChanges) -> shapes.Source:
     """Changes its name, settings or schedule, or whether it pauses."""
     given = body.model_fields_set
     question = ingest.ChangeSource(
@@ -78,7 +78,7 @@ async def patch_source(access: Writer, source_id: UUID, body: shapes.SourceChang
 
 @router.delete(_ONE, status_code=204, response_class=Response)
 async def delete_source(
-    access: Writer, source_id: UUID, with_documents: Annotated[bool, Query(description="Delete what it brought, too")] = False
+    access: Member, source_id: UUID, with_documents: Annotated[bool, Query(description="Delete what it brought, too")] = False
 ) -> None:
     """Deletes a source. Its documents stay, unless `with_documents`."""
     question = ingest.DeleteSource(
@@ -90,7 +90,7 @@ async def delete_source(
 
 
 @router.post(f"{_ONE}/run", status_code=202, openapi_extra=_KEY)
-async def run_source(access: Writer, source_id: UUID) -> shapes.SourceRun:
+async def run_source(access: Member, source_id: UUID) -> shapes.SourceRun:
     """Collects a source now. `409` while a run of it is going on."""
     question = ingest.RunSource(workspace_id=access.workspace_id, source_id=source_id, started_by=access.user_id)
     run = await access.gateway.broker.requests.ask("rpc.ingest.v1.source.run", question, ingest.SourceRun, cause=access.cause)
@@ -98,13 +98,13 @@ async def run_source(access: Writer, source_id: UUID) -> shapes.SourceRun:
 
 
 @router.post(f"{_ONE}/pause")
-async def pause_source(access: Writer, source_id: UUID) -> shapes.Source:
+async def pause_source(access: Member, source_id: UUID) -> shapes.Source:
     """Stops collecting a source by its schedule; it can still be run by hand."""
     return await _paused(access, source_id, paused=True)
 
 
 @router.post(f"{_ONE}/resume")
-async def resume_source(access: Writer, source_id: UUID) -> shapes.Source:
+async def resume_source(access: Member, source_id: UUID) -> shapes.Source:
     """Collects a source by its schedule again."""
     return await _paused(access, source_id, paused=False)
 
@@ -117,7 +117,7 @@ async def _paused(access: Access, source_id: UUID, *, paused: bool) -> shapes.So
 
 
 @router.get(f"{_ONE}/runs")
-async def list_runs(access: Reader, source_id: UUID, page: Page) -> shapes.Listing[shapes.SourceRun]:
+async def list_runs(access: Member, source_id: UUID, page: Page) -> shapes.Listing[shapes.SourceRun]:
     """The runs of a source, newest first."""
     question = ingest.ListRuns(workspace_id=access.workspace_id, source_id=source_id, page=page.page, per_page=page.per_page)
     found = await access.gateway.broker.requests.ask("rpc.ingest.v1.source.runs", question, ingest.RunList, cause=access.cause)

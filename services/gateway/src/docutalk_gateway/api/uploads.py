@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Access, Writer
+from docutalk_gateway.api.context import Access, Member
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, key_of, replay, to_remember
 from docutalk_gateway.api.multipart import read_parts
 from docutalk_gateway.domain import KeyReused, MalformedUpload, clean_filename
@@ -43,7 +43,7 @@ def _form(*, several: bool) -> dict[str, Any]:
     response_model=shapes.Uploaded,
     openapi_extra={"requestBody": _form(several=True), "parameters": [HEADER_PARAMETER]},
 )
-async def upload_documents(request: Request, access: Writer) -> Response:
+async def upload_documents(request: Request, access: Member) -> Response:
     """Accepts one file or more. `202` means that they are stored for good and will be processed, also when the service that
     does it is down at the moment. All files of a request are accepted, or none."""
 
@@ -61,7 +61,7 @@ async def upload_documents(request: Request, access: Writer) -> Response:
     response_model=shapes.NewVersion,
     openapi_extra={"requestBody": _form(several=False), "parameters": [HEADER_PARAMETER]},
 )
-async def upload_version(request: Request, access: Writer, document_id: UUID) -> Response:
+async def upload_version(request: Request, access: Member, document_id: UUID) -> Response:
     """Accepts a new file for a document, as its next version. Until that is ready the version before it is found and read; if
     it fails, that stays so. The bytes of the newest version once more change nothing (`unchanged`)."""
     gateway = access.gateway

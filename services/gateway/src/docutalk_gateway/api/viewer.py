@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Reader
+from docutalk_gateway.api.context import Member
 
 router = APIRouter(tags=["documents"])
 
@@ -24,7 +24,7 @@ Version = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="A version
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/pages/{number}/boxes")
 async def get_boxes(
-    access: Reader,
+    access: Member,
     document_id: UUID,
     number: PageNumber,
     *,
@@ -51,7 +51,7 @@ async def get_boxes(
 )
 async def get_page_image(
     request: Request,
-    access: Reader,
+    access: Member,
     document_id: UUID,
     number: PageNumber,
     *,
@@ -87,7 +87,7 @@ async def get_page_image(
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/units")
 async def get_units(
-    access: Reader,
+    access: Member,
     document_id: UUID,
     page: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Only those of this page")] = None,
     after: Annotated[int, Query(ge=0, le=2**31 - 1, description="The last ordinal of the answer before")] = 0,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Owner, Page, Reader, SignedIn
+from docutalk_gateway.api.context import Member, Page, SignedIn
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, IdempotentRoute
 from docutalk_gateway.domain import Role
 from docutalk_gateway.use_cases.change_workspace import change_workspace
@@ -41,7 +41,7 @@ async def add_workspace(caller: SignedIn, body: shapes.NewWorkspace, response: R
 
 
 @router.get("/workspaces/{workspace_id}")
-async def get_workspace(access: Reader) -> shapes.Workspace:
+async def get_workspace(access: Member) -> shapes.Workspace:
     """One workspace."""
     async with access.gateway.db.read() as session:
         found = await repository.workspace_of(session, access.workspace_id, access.user_id)
@@ -51,7 +51,7 @@ async def get_workspace(access: Reader) -> shapes.Workspace:
 
 
 @router.patch("/workspaces/{workspace_id}")
-async def patch_workspace(access: Owner, body: shapes.WorkspaceChanges) -> shapes.Workspace:
+async def patch_workspace(access: Member, body: shapes.WorkspaceChanges) -> shapes.Workspace:
     """Changes its name, description or system prompt. Owners only."""
     changed = await change_workspace(
         access.gateway.db,
@@ -64,7 +64,7 @@ async def patch_workspace(access: Owner, body: shapes.WorkspaceChanges) -> shape
 
 
 @router.get("/workspaces/{workspace_id}/members")
-async def list_members(access: Reader, page: Page) -> shapes.Listing[shapes.Member]:
+async def list_members(access: Member, page: Page) -> shapes.Listing[shapes.Member]:
     """Who is a member, and as what, oldest first."""
     async with access.gateway.db.read() as session:
         found, total = await repository.members_of(session, access.workspace_id, offset=page.offset, limit=page.per_page)

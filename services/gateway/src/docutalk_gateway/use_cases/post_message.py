@@ -84,7 +84,7 @@ async def post_message(
         timeout=OPEN_SECONDS,
     )
     async with db.read() as session:
-        workspace = await repository.workspace_of(session, workspace_id, user_id)
+        workspace = await repository.workspace_by_id(session, workspace_id)
     posted = PostedMessage(
         answer_id=uuid7(),
         message_id=message.message_id or uuid7(),
@@ -94,7 +94,7 @@ async def post_message(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
     )
-    instructions = [text for text in (workspace[0].system_prompt if workspace else None, message.instructions) if text]
+    instructions = [text for text in (workspace.system_prompt if workspace else None, message.instructions) if text]
     async with db.transaction(cause) as tx:
         if not await repository.add_posted_message(tx.session, posted):
             assert idempotency_key is not None

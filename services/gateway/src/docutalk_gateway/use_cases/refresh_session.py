@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from docutalk_common.db import Cause, Database
 from docutalk_common.telemetry import get_logger
 
 from docutalk_gateway.adapters import repository
-from docutalk_gateway.adapters.tokens import AccessTokens, hash_refresh_token
+from docutalk_gateway.adapters.audit_log import Action, Actor, ActorKind, note
+from docutalk_gateway.adapters.tokens import AccessTokens, hash_token
 from docutalk_gateway.domain import InvalidRefreshToken
-from docutalk_gateway.use_cases.sign_in import Client, TokenPair, issue_pair
+from docutalk_gateway.use_cases.sign_in import TokenPair, issue_pair
 
 log = get_logger(__name__)
 
 
 async def refresh_session(
-    db: Database, tokens: AccessTokens, cause: Cause, client: Client, *, refresh_token: str, lifetime: timedelta
+    db: Database, tokens: AccessTokens, cause: Cause, actor: Actor, *, refresh_token: str, lifetime: timedelta
 ) -> TokenPair:
-    """The next pair. Raises `InvalidRefreshToken`; a token that was used before also ends its whole family, since one of its
+    """The next pair. Raises `InvalidRefreshToken`; a token that was used before also ends its whole sign-in, since one of its
     two users is a thief."""
     now = datetime.now(UTC)
     async with db.transaction(cause) as tx:
-        token = await repository.lock_refresh_token(tx.session, hash_refresh_token(refresh_token))
-        if token is not None and token.used_at is None and token.revoked_at is None and token.expires_at > now:
-            token.used_at = now
-            return await issue_pair(
-                tx.session, tokens, client, user_id=token.user_id, family_id=token.family_id, lifetime=lifetime
-            )
-        if token is not None and token.used_at is not None:
-            await repository.revoke_family(tx.session, token.family_id, now)
-            log.warning("refresh token used twice, its family is revoked", user_id=str(token.user_id))
+        found = await repository.lock_refresh_token(tx.session, hash_token(refresh_token))
+        if found is not None:
+            token, sign_in = found
+            user = await repository.user_by_id(tx.session, sign_in.user_id)
+            ended = sign_in.revoked_at is not None or user is None or user.disabled_at is not None
+            if token.used_at is None and not ended and token.expires_at > now:
+                token.used_at = now
+                sign_in.last_used_at = now
+                sign_in.expires_at = now + lifetime
+                sign_in.address, sign_in.user_agent = actor.address, actor.user_agent
+                return await issue_pair(tx.session, tokens, sign_in)
+            if token.used_at is not None and not ended:
+                await repository.end_sign_ins(tx.session, sign_in.user_id, now, only=sign_in.id)
+                thief = replace(actor, kind=ActorKind.USER, id=sign_in.user_id)
+                note(tx.session, Action.TOKEN_REUSED, thief, target_id=sign_in.id)
+                log.warning("refresh token used twice, its sign-in is ended", user_id=str(sign_in.user_id))
     # Raised after the commit: inside the block it would take the revocation back.
     raise InvalidRefreshToken

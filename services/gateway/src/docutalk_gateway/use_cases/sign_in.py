@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -11,18 +11,11 @@ from docutalk_common.db import Cause, Database
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_gateway.adapters import repository
-from docutalk_gateway.adapters.models import RefreshToken
+from docutalk_gateway.adapters.audit_log import Action, Actor, ActorKind, note
+from docutalk_gateway.adapters.models import RefreshToken, SignIn
 from docutalk_gateway.adapters.passwords import Passwords
-from docutalk_gateway.adapters.tokens import AccessTokens, Identity, hash_refresh_token, new_refresh_token
+from docutalk_gateway.adapters.tokens import AccessTokens, Identity, hash_token, new_token
 from docutalk_gateway.domain import WrongCredentials
-
-
-@dataclass(frozen=True)
-class Client:
-    """From where a token was asked for; shown in the list of sessions."""
-
-    user_agent: str | None
-    address: str | None
 
 
 @dataclass(frozen=True)
@@ -34,24 +27,33 @@ class TokenPair:
     expires_in: int
 
 
-async def issue_pair(
-    session: AsyncSession, tokens: AccessTokens, client: Client, *, user_id: UUID, family_id: UUID, lifetime: timedelta
-) -> TokenPair:
-    """Stores the next refresh token of a family and signs an access token."""
-    refresh_token = new_refresh_token()
+async def issue_pair(session: AsyncSession, tokens: AccessTokens, sign_in: SignIn) -> TokenPair:
+    """Stores the next refresh token of a sign-in and signs an access token."""
+    refresh_token = new_token()
     await repository.add_refresh_token(
         session,
-        RefreshToken(
-            id=uuid7(),
-            family_id=family_id,
-            user_id=user_id,
-            token_hash=hash_refresh_token(refresh_token),
-            user_agent=client.user_agent,
-            address=client.address,
-            expires_at=datetime.now(UTC) + lifetime,
-        ),
+        RefreshToken(id=uuid7(), sign_in_id=sign_in.id, token_hash=hash_token(refresh_token), expires_at=sign_in.expires_at),
     )
-    return TokenPair(tokens.issue(Identity(user_id, family_id)), refresh_token, tokens.seconds)
+    return TokenPair(tokens.issue(Identity(sign_in_id=sign_in.id)), refresh_token, tokens.seconds)
+
+
+async def start_sign_in(
+    session: AsyncSession, tokens: AccessTokens, actor: Actor, *, user_id: UUID, method: str, lifetime: timedelta
+) -> TokenPair:
+    """A new sign-in of somebody who has proven who they are, noted in the audit log."""
+    now = datetime.now(UTC)
+    sign_in = SignIn(
+        id=uuid7(),
+        user_id=user_id,
+        method=method,
+        user_agent=actor.user_agent,
+        address=actor.address,
+        last_used_at=now,
+        expires_at=now + lifetime,
+    )
+    await repository.add_sign_in(session, sign_in)
+    note(session, Action.SIGNED_IN, replace(actor, kind=ActorKind.USER, id=user_id), target_id=sign_in.id, method=method)
+    return await issue_pair(session, tokens, sign_in)
 
 
 async def sign_in(
@@ -59,16 +61,19 @@ async def sign_in(
     passwords: Passwords,
     tokens: AccessTokens,
     cause: Cause,
-    client: Client,
+    actor: Actor,
     *,
     email: str,
     password: str,
     lifetime: timedelta,
 ) -> TokenPair:
-    """Starts a family of tokens. Raises `WrongCredentials`, after the same time, for a wrong password and an unknown account."""
+    """Starts a sign-in. Raises `WrongCredentials`, after the same time, for a wrong password and an unknown account."""
     async with db.read() as session:
         user = await repository.user_by_email(session, email)
-    if not await passwords.matches(password, user.password_hash if user else None) or user is None:
-        raise WrongCredentials
+    fits = await passwords.matches(password, user.password_hash if user else None)
     async with db.transaction(cause) as tx:
-        return await issue_pair(tx.session, tokens, client, user_id=user.id, family_id=uuid7(), lifetime=lifetime)
+        if fits and user is not None and user.disabled_at is None:
+            return await start_sign_in(tx.session, tokens, actor, user_id=user.id, method="password", lifetime=lifetime)
+        note(tx.session, Action.SIGN_IN_FAILED, actor, target_id=user.id if user else None)
+    # Raised after the commit: inside the block it would take the entry back.
+    raise WrongCredentials

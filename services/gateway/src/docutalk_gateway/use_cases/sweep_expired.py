@@ -24,7 +24,8 @@ async def sweep_expired(db: Database) -> None:
     """One round."""
     now = datetime.now(UTC)
     async with db.transaction(Cause.new()) as tx:
-        await repository.delete_expired_tokens(tx.session, now - TOKENS_STAY)
+        await repository.delete_expired_sign_ins(tx.session, now - TOKENS_STAY)
+        await repository.delete_retired_keys(tx.session, now)
         await repository.delete_expired_keys(tx.session, now)
         await repository.delete_old_messages(tx.session, now - MESSAGES_STAY)
         await repository.delete_superseded_uploads(tx.session, now - VERSIONS_STAY)
