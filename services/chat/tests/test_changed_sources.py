@@ -92,7 +92,7 @@ class TestDocumentReady(VersionedConsumerConformance):
     async def stale(self, db: Database) -> tuple[Message, Message]:
         workspace_id, document_id = await stored_citation(db)
         async with db.transaction(Cause.new()) as transaction:
-            await mark_source_changed(transaction.session, document_id, 3, datetime.now(UTC))
+            await mark_source_changed(transaction.session, workspace_id, document_id, 3, datetime.now(UTC))
         return ready(workspace_id, document_id, 2), ready(workspace_id, document_id, 3)
 
     async def effect(self, db: Database, message: Message) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from docutalk_chat.adapters.models import answers, citations, documents, messages, sessions
 from docutalk_chat.adapters.session_repository import create_session
 from docutalk_common.contracts.envelope import Message, uuid7
-from docutalk_common.contracts.gateway import MessagePosted
+from docutalk_common.contracts.gateway import MessagePosted, UserDeleted, WorkspaceDeleted
 from docutalk_common.contracts.ingest import DocumentDeleted
 from docutalk_common.db import Cause, Database
 from docutalk_common.testing.conformance import ConsumerConformance, Wire
@@ -18,6 +18,7 @@ from docutalk_local.testing import TestStack
 from sqlalchemy import select
 
 from .factories import stored_citation
+from .leftovers import leftovers
 from .world import Documents, running_chat
 
 
@@ -88,3 +89,42 @@ class TestDocumentDeleted(ConsumerConformance):
         ]
         async with db.read() as session:
             return [[tuple(row) for row in await session.execute(query)] for query in queries]
+
+
+class OfErasure(ConsumerConformance):
+    """What is left of somebody; not what waits to be sent, which the running service is sending."""
+
+    @contextlib.asynccontextmanager
+    async def running(self, stack: TestStack) -> AsyncIterator[Database]:
+        async with running_chat(stack) as db:
+            yield db
+
+
+class TestWorkspaceDeleted(OfErasure):
+    """`chat-workspace-deleted`."""
+
+    durable = "chat-workspace-deleted"
+
+    async def arrange(self, db: Database) -> Message:
+        workspace_id, _ = await stored_citation(db)
+        return WorkspaceDeleted(workspace_id=workspace_id, erasure_id=uuid7())
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        return await leftovers(db, [message.workspace_id], but=["outbox"])
+
+
+class TestUserDeleted(OfErasure):
+    """`chat-user-deleted`."""
+
+    durable = "chat-user-deleted"
+
+    async def arrange(self, db: Database) -> Message:
+        workspace_id, _ = await stored_citation(db)
+        async with db.read() as session:
+            user_id = await session.scalar(select(sessions.c.user_id).where(sessions.c.workspace_id == workspace_id))
+        assert user_id is not None
+        return UserDeleted(user_id=user_id, erasure_id=uuid7())
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        assert isinstance(message, UserDeleted)
+        return await leftovers(db, [message.user_id], but=["outbox"])

@@ -101,7 +101,7 @@ async def _begun(db: Database, person: Person, citations: list[Citation]) -> Ans
 
 async def _delete(db: Database, document_id: UUID) -> int | None:
     async with db.transaction(Cause.new()) as transaction:
-        return await source_repository.mark_source_deleted(transaction.session, document_id, datetime.now(UTC))
+        return await source_repository.mark_source_deleted(transaction.session, uuid7(), document_id, datetime.now(UTC))
 
 
 async def test_quote_is_checked_on_the_page_of_the_version_in_which_it_was_found(

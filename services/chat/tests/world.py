@@ -16,14 +16,24 @@ from docutalk_common.contracts.chat import (
     Frame,
     FrameKind,
     GetAnswer,
+    GetQuestion,
     ListMessages,
     MessageList,
     OpenSession,
+    Question,
     SessionMessage,
     SessionOpened,
     StopAnswer,
 )
-from docutalk_common.contracts.embed import Embeddings, EmbedTexts, Passage, PassagesFound, SearchMode, SearchPassages
+from docutalk_common.contracts.embed import (
+    Embeddings,
+    EmbedTexts,
+    Passage,
+    PassagesFound,
+    SearchFilters,
+    SearchMode,
+    SearchPassages,
+)
 from docutalk_common.contracts.envelope import Contract, Envelope, uuid7
 from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.contracts.ingest import GetPages, Page, Pages
@@ -68,6 +78,10 @@ class Documents:
     searches: list[SearchPassages] = field(default_factory=list)
     probes: list[SearchPassages] = field(default_factory=list)
     """Searches for words of a selected text."""
+    sources: dict[UUID, UUID] = field(default_factory=dict)
+    """The source of a document that was collected."""
+    read: set[UUID] = field(default_factory=set)
+    """The documents whose pages were asked for."""
     versions: dict[UUID, int] = field(default_factory=dict)
     """The version of a document that is served, 1 when not given."""
     vectors: dict[str, list[float]] | None = None
@@ -80,6 +94,12 @@ class Documents:
         self.passages.append(found)
         return found
 
+    def _within(self, filters: SearchFilters, passages: Sequence[Passage]) -> list[Passage]:
+        """Those that embed would find with these filters."""
+        ids, sources = filters.document_ids, filters.source_ids
+        found = [one for one in passages if not ids or one.document_id in ids]
+        return [one for one in found if not sources or self.sources.get(one.document_id) in sources]
+
     @contextlib.asynccontextmanager
     async def served(self, wire: Wire) -> AsyncIterator[None]:
         """Listens where embed and ingest do."""
@@ -90,16 +110,18 @@ class Documents:
             if request.mode is SearchMode.KEYWORD:
                 self.probes.append(request)
                 phrase = " ".join(request.query.strip('"').split())
-                found = [one for one in (*self.passages, *self.hidden) if phrase in " ".join(one.text.split())]
+                all_ = self._within(request.filters, (*self.passages, *self.hidden))
+                found = [one for one in all_ if phrase in " ".join(one.text.split())]
                 return PassagesFound(passages=found[: request.limit], took_ms=0.1)
             self.searches.append(request)
-            return PassagesFound(passages=self.passages[: request.limit], took_ms=0.1)
+            return PassagesFound(passages=self._within(request.filters, self.passages)[: request.limit], took_ms=0.1)
 
         async def get_pages(request: GetPages, _: Cause) -> Contract:
             # As ingest does: so many pages, and so many bytes, in one answer.
             if len(request.pages) > 64:
                 raise RequestFailed("invalid", "at most 64 pages can be asked for at once")
             found = []
+            self.read |= {ref.document_id for ref in request.pages}
             for ref in request.pages:
                 text = self.pages.get((ref.document_id, ref.number))
                 if text is not None:
@@ -211,6 +233,12 @@ class Person:
         found = await self.request("rpc.chat.v1.message.list", ListMessages, MessageList, session_id=session_id, **part)
         items: list[SessionMessage] = found.items
         return items
+
+    async def question(self, posted: MessagePosted) -> Question:
+        """What was asked, as it is asked again."""
+        ids = {"session_id": posted.session_id, "message_id": posted.message_id}
+        found: Question = await self.request("rpc.chat.v1.question.get", GetQuestion, Question, **ids)
+        return found
 
     async def stop(self, posted: MessagePosted) -> None:
         """Wants no more of an answer."""

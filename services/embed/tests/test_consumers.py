@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from docutalk_common.contracts.envelope import Message
+from docutalk_common.contracts.gateway import UserDeleted, WorkspaceDeleted
 from docutalk_common.contracts.ingest import DocumentCancelled, DocumentDeleted, DocumentRenamed, IndexChunks, IndexChunksExpress
-from docutalk_common.db import Database
+from docutalk_common.db import Cause, Database
 from docutalk_common.testing.conformance import ConsumerConformance, VersionedConsumerConformance
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.settings import EmbedSettings
@@ -17,6 +19,7 @@ from docutalk_local.testing import TestStack
 from sqlalchemy import text
 
 from .conftest import Indexed, running_embed
+from .leftovers import leftovers
 
 TEXTS = ["Pumps were replaced.", "Valves were not.", "Nothing was said of gardens."]
 
@@ -128,3 +131,40 @@ class TestDocumentDeleted(OfEmbed, ConsumerConformance):
     async def arrange(self, db: Database) -> Message:
         document_id = await self.indexed.add(TEXTS)
         return DocumentDeleted(workspace_id=self.indexed.workspace_id, document_id=document_id, object_keys=[])
+
+
+class TestWorkspaceDeleted(OfEmbed, ConsumerConformance):
+    """`embed-workspace-deleted`."""
+
+    durable = "embed-workspace-deleted"
+
+    async def arrange(self, db: Database) -> Message:
+        await self.indexed.add(TEXTS)
+        return WorkspaceDeleted(workspace_id=self.indexed.workspace_id, erasure_id=uuid4())
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        # Not what waits to be sent: the running service is sending it.
+        return await leftovers(db, [message.workspace_id], but=["outbox"])
+
+
+class TestUserDeleted(OfEmbed, ConsumerConformance):
+    """`embed-user-deleted`."""
+
+    durable = "embed-user-deleted"
+
+    async def arrange(self, db: Database) -> Message:
+        """A change of model that has ended long ago, so that nobody works on it."""
+        user_id = uuid4()
+        async with db.transaction(Cause.new()) as transaction:
+            await transaction.session.execute(
+                text(
+                    "INSERT INTO model_changes (change_id, from_model, to_model, state, started_by, ended_at)"
+                    " VALUES (:change_id, 1, 1, 'cancelled', :user_id, now())"
+                ),
+                {"change_id": uuid4(), "user_id": user_id},
+            )
+        return UserDeleted(user_id=user_id, erasure_id=uuid4())
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        assert isinstance(message, UserDeleted)
+        return await leftovers(db, [message.user_id])

@@ -20,6 +20,8 @@ from docutalk_chat.adapters.stop_watch import StopWatch
 from docutalk_chat.consumers import (
     dead_letter_received,
     gateway_message_posted,
+    gateway_user_deleted,
+    gateway_workspace_deleted,
     ingest_document_deleted,
     ingest_document_ready,
     request_answer_get,
@@ -29,7 +31,10 @@ from docutalk_chat.consumers import (
     request_model_list,
     request_question_get,
     request_session_delete,
+    request_session_export,
     request_session_get,
+    request_session_import,
+    request_session_known,
     request_session_list,
     request_session_open,
     request_session_rename,
@@ -55,12 +60,17 @@ async def chat(settings: Settings, *, on_fatal: Callable[[str], None] | None = N
         )
         ingest_document_deleted.register(broker)
         ingest_document_ready.register(broker)
+        gateway_workspace_deleted.register(broker)
+        gateway_user_deleted.register(broker)
         dead_letter_received.register(broker, db)
         request_session_open.register(broker, db)
         request_session_list.register(broker, db)
         request_session_get.register(broker, db)
         request_session_rename.register(broker, db)
         request_session_delete.register(broker, db)
+        request_session_export.register(broker, db)
+        request_session_import.register(broker, db)
+        request_session_known.register(broker, db)
         request_message_list.register(broker, db)
         request_question_get.register(broker, db)
         request_answer_get.register(broker, db)

@@ -20,6 +20,8 @@ from docutalk_embed.adapters.model_registry import MODEL_DEPENDENCY, ModelRegist
 from docutalk_embed.adapters.processors import available_processors
 from docutalk_embed.adapters.providers import Providers
 from docutalk_embed.adapters.vector_filler import VectorFiller
+from docutalk_embed.consumers.gateway_user_deleted import gateway_user_deleted
+from docutalk_embed.consumers.gateway_workspace_deleted import gateway_workspace_deleted
 from docutalk_embed.consumers.ingest_chunks_express import ingest_chunks_express
 from docutalk_embed.consumers.ingest_chunks_index import ingest_chunks_index
 from docutalk_embed.consumers.ingest_document_cancelled import ingest_document_cancelled
@@ -61,6 +63,8 @@ def subscribe(broker: MessageBroker, db: Database, registry: ModelRegistry) -> N
     broker.consume("embed-document-cancelled", ingest_document_cancelled)
     broker.consume("embed-document-renamed", ingest_document_renamed)
     broker.consume("embed-document-deleted", ingest_document_deleted)
+    broker.consume("embed-workspace-deleted", gateway_workspace_deleted)
+    broker.consume("embed-user-deleted", gateway_user_deleted)
     broker.answer("rpc.embed.v1.passage.search", request_passage_search(db, registry))
     broker.answer("rpc.embed.v1.passage.compare", request_passage_compare(db, registry))
     broker.answer("rpc.embed.v1.document.similar", request_document_similar(db))

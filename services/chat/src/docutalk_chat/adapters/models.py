@@ -119,10 +119,13 @@ documents = Table(
     "documents",
     metadata,
     Column("document_id", Uuid, primary_key=True),
+    # Unset where it was not cited before this was kept.
+    Column("workspace_id", Uuid),
     # The latest version that is known to be ready, when it is not the first.
     Column("version", Integer),
     Column("ready_at", DateTime(timezone=True)),
     Column("deleted_at", DateTime(timezone=True)),
+    Index("documents_of_workspace", "workspace_id"),
 )
 
 # Answers that somebody does not want to go on, also such as nobody has begun yet.
@@ -143,4 +146,14 @@ settings = Table(
     Column("model", Text),
     Column("temperature", Double),
     Column("passages", Integer),
+)
+
+# Workspaces and people that were erased, from the moment at which erasing begins: nothing of them is stored any more.
+erased = Table(
+    "erased",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("erased_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    # How much of each kind is gone so far; unset once the receipt has told it.
+    Column("removed", JSONB(none_as_null=True)),
 )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from docutalk_common.contracts.chat import Answer, AnswerState, ChatSettings
 from docutalk_common.contracts.gateway import MessagePosted
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -140,7 +140,8 @@ async def complete_answer(db: AsyncSession, answer: Answer) -> Answer | None:
             created_at=answer.created_at,
         )
     )
-    return answer.model_copy(update={"citations": await store_citations(db, answer.answer_id, answer.citations)})
+    stored = await store_citations(db, {answer.answer_id: answer.citations})
+    return answer.model_copy(update={"citations": stored[answer.answer_id]})
 
 
 async def fail_answer(db: AsyncSession, answer_id: UUID, code: str, reason: str) -> bool:
@@ -209,9 +210,11 @@ async def request_stop(db: AsyncSession, answer_id: UUID, session_id: UUID) -> b
 
 
 async def stopped_among(db: AsyncSession, answer_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the answers that shall end. A mark counts in the session of its answer only: whose that is was checked."""
-    of_its_session = and_(answers.c.answer_id == stops.c.answer_id, answers.c.session_id == stops.c.session_id)
-    return set(await db.scalars(select(stops.c.answer_id).join(answers, of_its_session).where(stops.c.answer_id.in_(answer_ids))))
+    """Those of the answers that shall end: somebody wants it, or their session is gone. A mark counts in the session of its
+    answer only: whose that is was checked."""
+    of_its_session = exists().where(stops.c.answer_id == answers.c.answer_id, stops.c.session_id == answers.c.session_id)
+    wanted = await db.scalars(select(answers.c.answer_id).where(answers.c.answer_id.in_(answer_ids), ~of_its_session))
+    return set(answer_ids) - set(wanted)
 
 
 async def chat_settings(db: AsyncSession, workspace_id: UUID) -> ChatSettings:

@@ -152,7 +152,7 @@ async def list_messages(
             reply_to=row.reply_to,
             chosen=not row.is_superseded,
         )
-        about = _about_answer(made[row.message_id]) if row.message_id in made else open_.get(row.message_id, {})
+        about = about_answer(made[row.message_id]) if row.message_id in made else open_.get(row.message_id, {})
         found.append(message.model_copy(update=about))
     return found, total or 0
 
@@ -176,7 +176,8 @@ def is_superseded() -> ColumnElement[bool]:
     )
 
 
-def _about_answer(row: Row[Any]) -> dict[str, Any]:
+def about_answer(row: Row[Any]) -> dict[str, Any]:
+    """What an answer's row says of it, as the fields are called wherever it is shown."""
     return {
         "supported": row.supported,
         "stopped": row.stopped,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,11 +24,16 @@ _STORING = text(
 _CHANGING = text("SELECT pg_advisory_xact_lock(hashtextextended(:document, 0))")
 
 
-async def store_citations(db: AsyncSession, answer_id: UUID, cited: Sequence[Citation]) -> list[Citation]:
-    """Stores an answer's citations, and returns them marked whose document changed or went while the answer was made."""
-    if not cited:
-        return []
-    marked = await _marked(db, cited)
+async def store_citations(db: AsyncSession, cited: Mapping[UUID, Sequence[Citation]]) -> dict[UUID, list[Citation]]:
+    """Stores the citations of some answers, and returns them marked whose document changed or went while the answer was made,
+    or on its way here. A mark that one brings stays."""
+    ids = {citation.document_id for of_answer in cited.values() for citation in of_answer}
+    if not ids:
+        return {answer_id: [] for answer_id in cited}
+    await db.execute(_STORING, {"documents": [str(one) for one in ids]})
+    rows = await db.execute(select(documents).where(documents.c.document_id.in_(ids)))
+    known = {row.document_id: row for row in rows}
+    marked = {id_: [_mark(citation, known.get(citation.document_id)) for citation in group] for id_, group in cited.items()}
     await db.execute(
         insert(citations),
         [
@@ -39,36 +44,35 @@ async def store_citations(db: AsyncSession, answer_id: UUID, cited: Sequence[Cit
                 "end_offset": citation.end,
                 **citation.model_dump(exclude={"start", "end"}),
             }
-            for ordinal, citation in enumerate(marked)
+            for answer_id, group in marked.items()
+            for ordinal, citation in enumerate(group)
         ],
     )
     return marked
-
-
-async def _marked(db: AsyncSession, cited: Sequence[Citation]) -> list[Citation]:
-    ids = {citation.document_id for citation in cited}
-    await db.execute(_STORING, {"documents": [str(one) for one in ids]})
-    rows = await db.execute(select(documents).where(documents.c.document_id.in_(ids)))
-    known = {row.document_id: row for row in rows}
-    return [_mark(citation, known.get(citation.document_id)) for citation in cited]
 
 
 def _mark(citation: Citation, row: Row[Any] | None) -> Citation:
     if row is None:
         return citation
     changed = row.ready_at if row.version is not None and row.version > citation.version else None
-    return citation.model_copy(update={"source_deleted_at": row.deleted_at, "source_changed_at": changed})
+    marks = {
+        "source_deleted_at": citation.source_deleted_at or row.deleted_at,
+        "source_changed_at": citation.source_changed_at or changed,
+    }
+    return citation.model_copy(update=marks)
 
 
-async def mark_source_deleted(db: AsyncSession, document_id: UUID, deleted_at: datetime) -> int | None:
+async def mark_source_deleted(db: AsyncSession, workspace_id: UUID, document_id: UUID, deleted_at: datetime) -> int | None:
     """Marks every citation of a document, also those that are stored later. Returns how many there are now; None when the
     deletion is known already."""
     await db.execute(_CHANGING, {"document": str(document_id)})
     added = await db.scalar(
         insert(documents)
-        .values(document_id=document_id, deleted_at=deleted_at)
+        .values(document_id=document_id, workspace_id=workspace_id, deleted_at=deleted_at)
         .on_conflict_do_update(
-            index_elements=[documents.c.document_id], set_={"deleted_at": deleted_at}, where=documents.c.deleted_at.is_(None)
+            index_elements=[documents.c.document_id],
+            set_={"workspace_id": workspace_id, "deleted_at": deleted_at},
+            where=documents.c.deleted_at.is_(None),
         )
         .returning(documents.c.document_id)
     )
@@ -80,16 +84,16 @@ async def mark_source_deleted(db: AsyncSession, document_id: UUID, deleted_at: d
     return int(marked.rowcount)  # type: ignore[attr-defined]
 
 
-async def mark_source_changed(db: AsyncSession, document_id: UUID, version: int, ready_at: datetime) -> None:
+async def mark_source_changed(db: AsyncSession, workspace_id: UUID, document_id: UUID, version: int, ready_at: datetime) -> None:
     """Marks the citations of earlier versions, also those that are stored later. An older version than the one that is known
     changes nothing."""
     await db.execute(_CHANGING, {"document": str(document_id)})
     newer = await db.scalar(
         insert(documents)
-        .values(document_id=document_id, version=version, ready_at=ready_at)
+        .values(document_id=document_id, workspace_id=workspace_id, version=version, ready_at=ready_at)
         .on_conflict_do_update(
             index_elements=[documents.c.document_id],
-            set_={"version": version, "ready_at": ready_at},
+            set_={"workspace_id": workspace_id, "version": version, "ready_at": ready_at},
             where=or_(documents.c.version.is_(None), documents.c.version < version),
         )
         .returning(documents.c.document_id)

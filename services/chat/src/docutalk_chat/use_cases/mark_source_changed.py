@@ -6,12 +6,14 @@ from docutalk_common.contracts.ingest import DocumentReady
 from docutalk_common.messaging.consumer import Delivery
 
 from docutalk_chat.adapters import source_repository
+from docutalk_chat.adapters.erasure_repository import may_store
 
 
 async def mark_source_changed(event: DocumentReady, delivery: Delivery) -> None:
-    """A first version changes nothing that could have been cited."""
+    """A first version changes nothing that could have been cited, and of a workspace that was erased nothing is kept."""
     async with delivery.transaction() as transaction:
-        if event.version > 1:
+        db = transaction.session
+        if event.version > 1 and await may_store(db, event.workspace_id):
             await source_repository.mark_source_changed(
-                transaction.session, event.document_id, event.version, delivery.envelope.time
+                db, event.workspace_id, event.document_id, event.version, delivery.envelope.time
             )

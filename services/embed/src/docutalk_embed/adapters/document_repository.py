@@ -1,7 +1,8 @@
 """Every query that changes documents and their chunks. A version is live, and found, once every chunk of it is stored.
 
-Locks are taken in one order everywhere: the inbox row, the document's row, the lock of the models (`model_changes`), the
-workspace's row, then rows of chunks, words and places. Vectors go with their chunks, of however many models they are.
+Locks are taken in one order everywhere: the inbox row, the lock that keeps a workspace from being erased meanwhile, the
+document's row, the lock of the models (`model_changes`), the workspace's row, then rows of chunks, words and places. Vectors go
+with their chunks, of however many models they are.
 """
 
 # ruff: noqa: S608 - what is put into the statements are constants of this module; values are parameters.
@@ -20,6 +21,7 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from docutalk_embed.adapters.erasure_repository import may_store
 from docutalk_embed.adapters.place_repository import count_places
 from docutalk_embed.domain import clean_text
 from docutalk_embed.domain.languages import configuration_of
@@ -93,8 +95,11 @@ class DocumentRepository:
         self._transaction = transaction
         self._session = transaction.session
 
-    async def lock(self, document_id: UUID, workspace_id: UUID) -> DocumentState:
-        """Makes the row if there is none, and locks it: of two batches of a document the second waits for the first."""
+    async def lock(self, document_id: UUID, workspace_id: UUID) -> DocumentState | None:
+        """Makes the row if there is none, and locks it: of two batches of a document the second waits for the first. None when
+        the workspace was erased: nothing of it may be stored."""
+        if not await may_store(self._session, workspace_id):
+            return None
         keys = {"document_id": document_id, "workspace_id": workspace_id}
         await self._session.execute(
             text(

@@ -260,7 +260,8 @@ class PassageRepository:
         return self._scores(found)
 
     async def pieces(self, chunk_ids: Sequence[UUID], read: Sequence[UUID] | None = None) -> dict[UUID, Piece]:
-        """Those of the chunks that are still live; with their texts, or, because each of those lies apart and takes as long to
+        """Those of the chunks that are still live and meet the filters, whoever has listed them: a cursor can be forged. With
+        their texts, or, because each of those lies apart and takes as long to
         read as the rest of ten chunks, with those of the chunks `read` only."""
         some = "CASE WHEN c.chunk_id = ANY(CAST(:read AS uuid[])) THEN c.text END"
         found = await self._session.execute(
@@ -268,10 +269,9 @@ class PassageRepository:
                 "SELECT c.chunk_id, c.document_id, c.version, d.filename, c.ordinal, c.page, c.start_offset, c.end_offset,"
                 f" c.gap, c.config, {'c.text' if read is None else some} FROM chunks c"
                 " JOIN documents d ON d.document_id = c.document_id AND d.live_version = c.version"
-                " WHERE c.chunk_id = ANY(CAST(:chunk_ids AS uuid[])) AND c.workspace_id = :workspace_id"
+                f" WHERE c.chunk_id = ANY(CAST(:chunk_ids AS uuid[])) AND c.workspace_id = :workspace_id AND {self._documents}"
             ),
-            {"workspace_id": self._parameters["workspace_id"], "chunk_ids": list(chunk_ids)}
-            | ({} if read is None else {"read": list(read)}),
+            self._parameters | {"chunk_ids": list(chunk_ids)} | ({} if read is None else {"read": list(read)}),
         )
         return {row[0]: Piece(*row) for row in found}
 

@@ -16,6 +16,8 @@ async def cancel_document(event: DocumentCancelled, delivery: Delivery) -> None:
     async with delivery.transaction() as transaction:
         documents = DocumentRepository(transaction)
         state = await documents.lock(event.document_id, event.workspace_id)
+        if state is None:
+            return
         await documents.cancel(event.document_id, event.version, event.attempt)
         if not state.is_live and (state.version, state.attempt) <= (event.version, event.attempt):
             await documents.discard(event.document_id, state.live_version)

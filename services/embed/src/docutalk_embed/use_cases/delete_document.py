@@ -15,7 +15,7 @@ async def delete_document(event: DocumentDeleted, delivery: Delivery) -> None:
     async with delivery.transaction() as transaction:
         documents = DocumentRepository(transaction)
         state = await documents.lock(event.document_id, event.workspace_id)
-        if state.deleted:
+        if state is None or state.deleted:
             return
         chunks = await documents.count_chunks(event.document_id)
         await documents.withdraw(event.document_id, event.workspace_id, state)

@@ -13,6 +13,7 @@ from docutalk_common.messaging.consumer import Delivery
 
 from docutalk_embed.adapters.batcher import Lane
 from docutalk_embed.adapters.document_repository import DocumentRepository, find_state, has_batch
+from docutalk_embed.adapters.erasure_repository import is_erased
 from docutalk_embed.adapters.gazetteer import places_in
 from docutalk_embed.adapters.model_changes import ModelChanges, find_companion
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry, Vectors, find_serving
@@ -56,7 +57,7 @@ async def index_chunks(
     async with delivery.db.read() as session:
         # Asked again below, under the lock: here it spares the minutes that the rest of a deleted book would take.
         state = await find_state(session, work.document_id)
-        if state is not None and state.refuses(work):
+        if (state is not None and state.refuses(work)) or await is_erased(session, work.workspace_id):
             return
         is_stored = state is not None and not state.is_replaced_by(work) and await has_batch(session, work)
         serving, companion = await find_serving(session), await find_companion(session)
@@ -112,7 +113,7 @@ async def _store(
 ) -> None:
     documents = DocumentRepository(transaction)
     state = await documents.lock(work.document_id, work.workspace_id)
-    if state.refuses(work):
+    if state is None or state.refuses(work):
         return
     serving, following = await ModelChanges(transaction).share()
     is_told_again = state.is_live and work.attempt > state.attempt

@@ -12,5 +12,5 @@ async def rename_document(event: DocumentRenamed, delivery: Delivery) -> None:
     """The latest name wins by the time at which it was given, not by the order in which the messages come."""
     async with delivery.transaction() as transaction:
         documents = DocumentRepository(transaction)
-        await documents.lock(event.document_id, event.workspace_id)
-        await documents.rename(event.document_id, event.filename, delivery.envelope.time)
+        if await documents.lock(event.document_id, event.workspace_id) is not None:
+            await documents.rename(event.document_id, event.filename, delivery.envelope.time)
