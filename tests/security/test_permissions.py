@@ -17,10 +17,11 @@ import httpx
 import pytest
 from docutalk_common.process import wait_until
 from docutalk_common.testing.pdf import make_pdf
-from docutalk_gateway.api.permissions import RULES, Rule, Who, rank, targets_of
+from docutalk_gateway.api.permissions import RULES, Rule, Who, check, rank, targets_of
 from docutalk_gateway.domain import Role, Scope, SharePermission, ShareTarget
 from docutalk_local.testing.api_calls import ADMIN, NOTHINGS_ID, QUESTION, WORKSPACE, Answer, Call, every_call, send
 from docutalk_local.testing.system import Person, System
+from fastapi import APIRouter, FastAPI
 
 CALLS = every_call()
 TEXT = "The harvest of the moon orchard brought in 4711 crates of silver pears."
@@ -244,3 +245,15 @@ def test_links_change_nothing_but_the_visitors_own_conversation() -> None:
     for call in CALLS:
         if RULES[call.name].shared is not None and call.method != "GET":
             assert call.name in _OWN - {"patch_session", "compare_models", "remove_member"}, call
+
+
+def test_route_that_the_table_does_not_know_is_not_served() -> None:
+    router = APIRouter()
+
+    @router.get("/forgotten")
+    async def forgotten() -> None: ...
+
+    app = FastAPI()
+    app.include_router(router, prefix="/api/v1")
+    with pytest.raises(LookupError, match="forgotten"):
+        check(app.routes)

@@ -13,6 +13,7 @@ from docutalk_common.testing.conformance import Wire
 from docutalk_ingest.adapters.isolated_parser import IsolatedParser
 from docutalk_local.testing import TestStack
 
+from .gateway_stand_in import GatewayStandIn, answering
 from .source_world import Sources
 from .world import running, settings
 
@@ -34,8 +35,15 @@ async def parser() -> AsyncIterator[IsolatedParser]:
     await parser.close()
 
 
+@pytest.fixture(scope="session")
+async def gateway(stack: TestStack) -> AsyncIterator[GatewayStandIn]:
+    """Answers what runs of sources ask."""
+    async with answering(stack) as gateway:
+        yield gateway
+
+
 @pytest.fixture(scope="module")
-async def db(stack: TestStack, parser: IsolatedParser) -> AsyncIterator[Database]:
+async def db(stack: TestStack, parser: IsolatedParser, gateway: GatewayStandIn) -> AsyncIterator[Database]:
     """The running service's database."""
     async with running(stack, parser) as db:
         yield db

@@ -8,13 +8,13 @@ from uuid import uuid4
 
 from docutalk_common.contracts.embed import ChunksIndexed, DocumentIndexed
 from docutalk_common.contracts.envelope import Message
-from docutalk_common.contracts.gateway import DocumentUploaded
+from docutalk_common.contracts.gateway import DocumentUploaded, UserDeleted, WorkspaceDeleted
 from docutalk_common.contracts.ingest import DocumentDeleted, DocumentPruned, DocumentStatus, ExtractDocument, PageRef
 from docutalk_common.db import Database
 from docutalk_common.errors import NotFound
 from docutalk_common.testing.conformance import VersionedConsumerConformance
 from docutalk_ingest.adapters.page_repository import PageRepository
-from docutalk_ingest.adapters.tables import documents
+from docutalk_ingest.adapters.tables import documents, erased_workspaces
 from sqlalchemy import select
 
 from .world import IngestConformance, embedding, registered, store, uploaded
@@ -141,3 +141,34 @@ class TestDocumentPruned(OfObjects):
     def about(self, upload: DocumentUploaded) -> DocumentPruned:
         ids = {"workspace_id": upload.workspace_id, "document_id": upload.document_id}
         return DocumentPruned(**ids, version=12, versions=[2], object_keys=[upload.object_key])
+
+
+class TestWorkspaceDeleted(IngestConformance):
+    durable = "ingest-workspace-deleted"
+
+    async def arrange(self, db: Database) -> Message:
+        upload = uploaded()
+        await store(self.storage, upload)
+        await registered(db, upload, status=DocumentStatus.READY)
+        return WorkspaceDeleted(workspace_id=upload.workspace_id, erasure_id=uuid4())
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        assert isinstance(message, WorkspaceDeleted)
+        tombstones = select(erased_workspaces.c.removed).where(erased_workspaces.c.workspace_id == message.workspace_id)
+        left = select(documents.c.document_id).where(documents.c.workspace_id == message.workspace_id)
+        async with db.read() as session:
+            removed, ids = list(await session.scalars(tombstones)), list(await session.scalars(left))
+        return removed, ids, await self.storage.keys(f"{message.workspace_id}/")
+
+
+class TestUserDeleted(IngestConformance):
+    durable = "ingest-user-deleted"
+
+    async def arrange(self, db: Database) -> Message:
+        self.upload = uploaded()
+        await registered(db, self.upload, status=DocumentStatus.READY)
+        return UserDeleted(user_id=self.upload.uploaded_by, erasure_id=uuid4())
+
+    async def effect(self, db: Database, message: Message) -> Any:
+        found = await row(db, self.upload)
+        return found and (found["created_by"], found["updated_at"])

@@ -20,6 +20,7 @@ from docutalk_ingest.adapters.timetable import check_schedule, next_time
 from docutalk_ingest.use_cases.keep_sources import SourceKeeper
 from docutalk_local.testing import TestStack
 
+from .gateway_stand_in import GatewayStandIn
 from .source_world import SECONDS, Sources, added, collecting, runs_of
 
 TEXT = {"title": "a", "text": "b"}
@@ -89,14 +90,14 @@ def test_usual_cron_expressions_are_taken(cron: str) -> None:
 
 
 @pytest.fixture(scope="module")
-async def db(stack: TestStack) -> AsyncIterator[Database]:
+async def db(stack: TestStack, gateway: GatewayStandIn) -> AsyncIterator[Database]:
     async with collecting(stack) as db:
         yield db
 
 
 async def set_for(wire: Wire) -> dict[str, datetime]:
     """To what the server's clock is set, by source."""
-    info = await wire.js.stream_info(SCHEDULES, subjects_filter="sch.>")
+    info = await wire.js.stream_info(SCHEDULES, subjects_filter="sch.ingest.v1.>")
     found = {}
     for subject in info.state.subjects or {}:
         message = await wire.js.get_last_msg(SCHEDULES, subject)

@@ -27,6 +27,7 @@ from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound, RequestFailed
 from docutalk_common.messaging import event_log
 from docutalk_common.messaging.consumer import Delivery
+from docutalk_common.messaging.requests import RequestClient
 from docutalk_common.messaging.streams import EVENTS
 from docutalk_common.process import wait_until
 from docutalk_common.storage import ObjectStorage
@@ -39,10 +40,12 @@ from docutalk_ingest.adapters.sources.feed_reader import read_feed
 from docutalk_ingest.adapters.sources.fingerprint import fingerprint
 from docutalk_ingest.adapters.sources.item import ListingFailed, Reach, SourceConfig, Validators
 from docutalk_ingest.adapters.sources.kinds import read_config
+from docutalk_ingest.adapters.workspaces import Workspaces
 from docutalk_ingest.use_cases.collect_source import SourceCollector
 from docutalk_ingest.use_cases.fail_run import fail_run
 from docutalk_local.testing import TestStack
 
+from .gateway_stand_in import GatewayStandIn
 from .source_world import SECONDS, Sources, added, collecting, counts, runs_of
 from .web import Page, Web, serving
 
@@ -60,7 +63,7 @@ async def search_server() -> AsyncIterator[Web]:
 
 
 @pytest.fixture(scope="module")
-async def db(stack: TestStack, search_server: Web) -> AsyncIterator[Database]:
+async def db(stack: TestStack, search_server: Web, gateway: GatewayStandIn) -> AsyncIterator[Database]:
     """The running service's database."""
     more = {"DOCUTALK_SEARCH_URL": search_server.url(""), "DOCUTALK_SEARCH_API_KEY": "key"}
     async with collecting(stack, **more) as db:
@@ -79,6 +82,11 @@ async def reach() -> AsyncIterator[Reach]:
     fetcher = Fetcher(FetchLimits(pause_seconds=0), book=AddressBook(allow=networks("127.0.0.0/8")))
     yield Reach(fetcher)
     await fetcher.close()
+
+
+@pytest.fixture
+def workspaces(requests: RequestClient) -> Workspaces:
+    return Workspaces(requests)
 
 
 async def stored(storage: ObjectStorage, key: str) -> bytes:
@@ -374,11 +382,13 @@ async def test_comparing_a_huge_page_leaves_the_others_their_turn() -> None:
 # --- runs
 
 
-async def test_run_whose_worker_died_goes_on_where_it_was(db: Database, web: Web, reach: Reach, storage: ObjectStorage) -> None:
+async def test_run_whose_worker_died_goes_on_where_it_was(
+    db: Database, web: Web, reach: Reach, storage: ObjectStorage, workspaces: Workspaces
+) -> None:
     urls = [web.html(f"/{number}", f"Page {number}", f"text {number}") for number in range(4)]
     web.pages["/2"].drip = 0.01
     source, work = await added(db, SourceKind.URLS, {"urls": urls})
-    collect = SourceCollector(db, storage, reach)
+    collect = SourceCollector(db, storage, reach, workspaces)
     first = asyncio.create_task(collect(work, delivery_of(work, db)))
 
     async def in_the_middle() -> bool:
@@ -398,12 +408,12 @@ async def test_run_whose_worker_died_goes_on_where_it_was(db: Database, web: Web
 
 
 async def test_run_that_takes_longer_than_its_turn_lets_others_go_first_and_goes_on_later(
-    sources: Sources, db: Database, web: Web, reach: Reach, storage: ObjectStorage
+    sources: Sources, db: Database, web: Web, reach: Reach, storage: ObjectStorage, workspaces: Workspaces
 ) -> None:
     urls = [web.html(f"/{number}", f"Page {number}", f"text {number}") for number in range(4)]
     web.pages["/2"].drip = 0.05
     source, work = await added(db, SourceKind.URLS, {"urls": urls})
-    turn = asyncio.create_task(SourceCollector(db, storage, reach, turn_seconds=1.0)(work, delivery_of(work, db)))
+    turn = asyncio.create_task(SourceCollector(db, storage, reach, workspaces, turn_seconds=1.0)(work, delivery_of(work, db)))
 
     async def in_the_middle() -> bool:
         return bool(web.asked("/2"))
@@ -421,14 +431,14 @@ async def test_run_that_takes_longer_than_its_turn_lets_others_go_first_and_goes
 
 
 async def test_two_workers_with_the_same_run_make_each_document_once(
-    db: Database, web: Web, reach: Reach, storage: ObjectStorage
+    db: Database, web: Web, reach: Reach, storage: ObjectStorage, workspaces: Workspaces
 ) -> None:
     """A delivery that took too long was given to somebody else, and both go on."""
     urls = [web.html(f"/{number}", f"Page {number}", f"text {number}") for number in range(3)]
     source, work = await added(db, SourceKind.URLS, {"urls": urls})
     async with asyncio.timeout(SECONDS):
         others = Fetcher(FetchLimits(pause_seconds=0), book=AddressBook(allow=networks("127.0.0.0/8")))
-        collectors = [SourceCollector(db, storage, reach), SourceCollector(db, storage, Reach(others))]
+        collectors = [SourceCollector(db, storage, reach, workspaces), SourceCollector(db, storage, Reach(others), workspaces)]
         await asyncio.gather(*(collect(work, delivery_of(work, db)) for collect in collectors))
         await others.close()
     (run,) = await runs_of(db, source.source_id)
@@ -437,7 +447,7 @@ async def test_two_workers_with_the_same_run_make_each_document_once(
 
 
 async def test_hosts_are_fetched_from_at_the_same_time_and_each_one_by_one(
-    db: Database, reach: Reach, storage: ObjectStorage
+    db: Database, reach: Reach, storage: ObjectStorage, workspaces: Workspaces
 ) -> None:
     async with serving() as here, serving("127.0.0.2") as there:
         urls = [here.html(f"/{n}", "Here", f"{n}", drip=0.001) for n in range(3)]
@@ -451,7 +461,7 @@ async def test_hosts_are_fetched_from_at_the_same_time_and_each_one_by_one(
         for page in (*here.pages.values(), *there.pages.values()):
             page.before = look
         source, work = await added(db, SourceKind.URLS, {"urls": urls})
-        await SourceCollector(db, storage, reach)(work, delivery_of(work, db))
+        await SourceCollector(db, storage, reach, workspaces)(work, delivery_of(work, db))
         (run,) = await runs_of(db, source.source_id)
         assert counts(run) == (6, 6, 0, 0, 0)
         assert (here.most_at_once, there.most_at_once, overlapped) == (1, 1, True)

@@ -27,6 +27,8 @@ from docutalk_ingest.settings import IngestSettings
 from docutalk_local.testing import TestStack
 from sqlalchemy import text, update
 
+from .gateway_stand_in import GatewayStandIn
+
 TEXT = "The harbour was quiet.\n\nNobody had seen the ship since Tuesday. It carried 40 tons of salt.\n"
 
 
@@ -67,7 +69,7 @@ class IngestConformance(ConsumerConformance):
     """The service for the suite that all consumers inherit."""
 
     @pytest.fixture(autouse=True)
-    def _servers(self, storage: ObjectStorage, parser: IsolatedParser) -> None:
+    def _servers(self, storage: ObjectStorage, parser: IsolatedParser, gateway: GatewayStandIn) -> None:
         self.storage, self.parser = storage, parser
 
     def running(self, stack: TestStack) -> AbstractAsyncContextManager[Database]:

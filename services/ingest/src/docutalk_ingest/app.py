@@ -21,10 +21,13 @@ from docutalk_ingest.adapters.schedules import Schedules
 from docutalk_ingest.adapters.sources.item import Reach
 from docutalk_ingest.adapters.sources.web_search import SearxngSearch
 from docutalk_ingest.adapters.work_folder import WorkFolder
+from docutalk_ingest.adapters.workspaces import Workspaces
 from docutalk_ingest.consumers.dead_letter_received import dead_letter_received
 from docutalk_ingest.consumers.embed_chunks_indexed import embed_chunks_indexed
 from docutalk_ingest.consumers.embed_document_indexed import embed_document_indexed
 from docutalk_ingest.consumers.gateway_document_uploaded import gateway_document_uploaded
+from docutalk_ingest.consumers.gateway_user_deleted import gateway_user_deleted
+from docutalk_ingest.consumers.gateway_workspace_deleted import gateway_workspace_deleted
 from docutalk_ingest.consumers.ingest_document_deleted import ingest_document_deleted
 from docutalk_ingest.consumers.ingest_document_extract import ingest_document_extract
 from docutalk_ingest.consumers.ingest_document_pruned import ingest_document_pruned
@@ -42,6 +45,7 @@ from docutalk_ingest.consumers.request_page_boxes import request_page_boxes
 from docutalk_ingest.consumers.request_page_get import request_page_get
 from docutalk_ingest.consumers.request_page_render import request_page_render
 from docutalk_ingest.consumers.request_progress_get import request_progress_get
+from docutalk_ingest.consumers.request_record_known import request_record_known
 from docutalk_ingest.consumers.request_source_change import request_source_change
 from docutalk_ingest.consumers.request_source_create import request_source_create
 from docutalk_ingest.consumers.request_source_delete import request_source_delete
@@ -51,9 +55,13 @@ from docutalk_ingest.consumers.request_source_run import request_source_run
 from docutalk_ingest.consumers.request_source_runs import request_source_runs
 from docutalk_ingest.consumers.request_unit_list import request_unit_list
 from docutalk_ingest.consumers.request_version_list import request_version_list
+from docutalk_ingest.consumers.request_workspace_export import request_workspace_export
+from docutalk_ingest.consumers.request_workspace_import import request_workspace_import
+from docutalk_ingest.consumers.request_workspace_usage import request_workspace_usage
 from docutalk_ingest.domain import Window, Windows
 from docutalk_ingest.settings import IngestSettings
 from docutalk_ingest.use_cases.collect_source import SourceCollector
+from docutalk_ingest.use_cases.erase_workspace import WorkspaceEraser
 from docutalk_ingest.use_cases.extract_document import DocumentExtractor
 from docutalk_ingest.use_cases.keep_sources import SourceKeeper
 from docutalk_ingest.use_cases.register_uploads import UploadRegistrar
@@ -64,7 +72,7 @@ def subscribe(
 ) -> None:
     """Everything that ingest takes."""
     slots = settings.extract_slots
-    registrar = UploadRegistrar(_windows(settings).documents, settings.keep_versions)
+    registrar = UploadRegistrar(_windows(settings).documents, storage, settings.keep_versions)
     broker.consume("ingest-document-uploaded", gateway_document_uploaded(registrar))
     broker.consume("ingest-document-extract", ingest_document_extract(extract))
     broker.consume("ingest-chunks-indexed", embed_chunks_indexed)
@@ -106,6 +114,19 @@ def subscribe_sources(
     broker.answer("rpc.ingest.v1.source.delete", request_source_delete(db, keeper.wake))
     broker.answer("rpc.ingest.v1.source.run", request_source_run(db))
     broker.answer("rpc.ingest.v1.source.runs", request_source_runs(db))
+
+
+def subscribe_workspaces(
+    broker: MessageBroker, settings: IngestSettings, db: Database, erase: WorkspaceEraser, keeper: SourceKeeper
+) -> None:
+    """What of it is about a workspace as a whole, or about somebody's account."""
+    broker.consume("ingest-workspace-deleted", gateway_workspace_deleted(erase))
+    broker.consume("ingest-user-deleted", gateway_user_deleted(db))
+    broker.answer("rpc.ingest.v1.workspace.usage", request_workspace_usage(db))
+    broker.answer("rpc.ingest.v1.workspace.export", request_workspace_export(db))
+    shortest = settings.source_min_interval_seconds
+    broker.answer("rpc.ingest.v1.workspace.import", request_workspace_import(db, keeper.wake, shortest))
+    broker.answer("rpc.ingest.v1.record.known", request_record_known(db))
 
 
 def _windows(settings: IngestSettings) -> Windows:
@@ -164,14 +185,17 @@ async def ingest(
     subscribe(broker, settings, db, storage, DocumentExtractor(db, storage, parser, work_folder, windows.batches))
     subscribe_views(broker, db, storage, viewer)
     dispatcher = Dispatcher(db, windows)
-    keeper = SourceKeeper(db, Schedules(lambda: broker.js))
+    schedules = Schedules(lambda: broker.js)
+    keeper = SourceKeeper(db, schedules)
+    subscribe_workspaces(broker, settings, db, WorkspaceEraser(db, storage, schedules), keeper)
     running: list[asyncio.Task[None]] = []
     # Loading the parsers takes a second; the first document waits for it if need be, everything else does not.
     warming = asyncio.create_task(parser.start())
     reaching = contextlib.AsyncExitStack()
     try:
         reach = await reaching.enter_async_context(_reach(settings))
-        subscribe_sources(broker, settings, db, SourceCollector(db, storage, reach, settings.keep_versions), keeper)
+        collector = SourceCollector(db, storage, reach, Workspaces(broker.requests), settings.keep_versions)
+        subscribe_sources(broker, settings, db, collector, keeper)
         await work_folder.clear()
         await broker.start()
         running += [asyncio.create_task(dispatcher.run(), name="dispatcher"), asyncio.create_task(keeper.run(), name="sources")]

@@ -69,6 +69,7 @@ class DocumentRepository(DocumentRows):
         )
         if ready is not None:
             await self._drop_batches([document_id])
+            await self._begin_next_version(document_id)
             return ready
         kept = select(versions.c.version).where(versions.c.document_id == document_id, versions.c.version == version)
         await self._session.execute(
@@ -101,6 +102,7 @@ class DocumentRepository(DocumentRows):
         )
         if failed is not None:
             await self._session.execute(update(batches).where(batches.c.document_id == document_id).values(held=True))
+            await self._begin_next_version(document_id)
             await self._wake_dispatcher()
         return failed
 

@@ -17,10 +17,10 @@ from uuid import UUID
 from docutalk_common.contracts.ingest import Document, ExtractDocument, IndexChunks
 from docutalk_common.db import Cause
 from docutalk_common.telemetry import current_traceparent
-from sqlalchemy import ColumnElement, Select, Table, and_, func, literal, select, text, update
+from sqlalchemy import ColumnElement, Select, Table, and_, delete, func, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_ingest.adapters.tables import documents
+from docutalk_ingest.adapters.tables import batches, documents
 
 DISPATCH_CHANNEL = "ingest_dispatch"
 """Notified in every transaction that adds work to hand out, or makes room for more."""
@@ -100,6 +100,30 @@ class DocumentRows:
         row = (await self._session.execute(statement)).mappings().one_or_none()
         return Document.model_validate(dict(row)) if row else None
 
+    async def _begin_next_version(self, document_id: UUID) -> None:
+        """Of a document whose version has come to its end: the next one that was imported with it waits for its turn."""
+        begun = (await self._session.execute(_BEGIN_NEXT, {"document": document_id})).one_or_none()
+        if begun is not None:
+            await self._session.execute(
+                delete(batches).where(batches.c.document_id == document_id, batches.c.version < begun.version)
+            )
+            await self._wake_dispatcher()
+
     async def _wake_dispatcher(self) -> None:
         """Lets the dispatcher look at once when this transaction is committed."""
         await self._session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": DISPATCH_CHANNEL})
+
+
+# As when a new version is uploaded: what was served is served until this one is ready.
+_BEGIN_NEXT = text(
+    """
+    UPDATE documents d SET version = v.version, attempt = 1, content_type = v.content_type, size = v.size, sha256 = v.sha256,
+      object_key = v.object_key, status = 'queued', code = NULL, reason = NULL, page_count = NULL, pages_done = 0,
+      chunk_count = NULL, chunks_done = 0, batch_count = NULL, metadata = '{}', extractor = NULL, text_hash = NULL,
+      password = NULL, unlocked_key = NULL, released_at = NULL, progressed_at = NULL, queued_at = now(), updated_at = now()
+    FROM versions v
+    WHERE d.document_id = :document AND v.document_id = d.document_id
+      AND v.version = (SELECT min(n.version) FROM versions n WHERE n.document_id = d.document_id AND n.version > d.version)
+    RETURNING d.version
+    """
+)

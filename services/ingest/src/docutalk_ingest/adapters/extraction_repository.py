@@ -12,6 +12,7 @@ import asyncpg
 from docutalk_common.contracts.ingest import Document, DocumentMetadata, DocumentStatus, ExtractDocument
 from docutalk_common.db import Cause
 from sqlalchemy import and_, delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from docutalk_ingest.adapters.document_rows import (
     ALIVE,
@@ -171,7 +172,7 @@ class ExtractionRepository(DocumentRows):
             .values(content_type=summary.content_type, page_count=summary.page_count, **read)
         )
         await self._wake_dispatcher()
-        return await self._change(
+        finished = await self._change(
             current(document.document_id, document.version, document.attempt),
             status=DocumentStatus.EMBEDDING if summary.batch_count else DocumentStatus.READY,
             served_version=documents.c.served_version if summary.batch_count else document.version,
@@ -185,10 +186,14 @@ class ExtractionRepository(DocumentRows):
             code=code,
             reason=reason,
             password=None,
-            cause=stored_cause(cause),
+            # Whose document it is may have been forgotten since the message was sent that says it.
+            cause=literal(stored_cause(cause), JSONB).concat(func.jsonb_build_object("actor", documents.c.cause["actor"])),
             progressed_at=func.now(),
             **read,
         )
+        if not summary.batch_count:
+            await self._begin_next_version(document.document_id)
+        return finished
 
 
 def _storable(metadata: DocumentMetadata) -> dict[str, Any]:

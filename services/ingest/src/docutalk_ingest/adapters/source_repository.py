@@ -9,17 +9,19 @@ from typing import Any, Literal
 from uuid import UUID
 
 from docutalk_common.contracts.envelope import uuid7
-from docutalk_common.contracts.ingest import CreateSource, RunStatus, Source, SourceRun
+from docutalk_common.contracts.ingest import CreateSource, ExportedSource, RunStatus, Source, SourceRun
 from sqlalchemy import and_, case, delete, func, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_ingest.adapters.source_tables import source_items, source_runs, sources
 from docutalk_ingest.adapters.sources.item import Item, Validators
-from docutalk_ingest.adapters.tables import documents
+from docutalk_ingest.adapters.tables import documents, versions
+from docutalk_ingest.adapters.tombstones import NOBODY, admit
 
 GOING_ON = (RunStatus.QUEUED, RunStatus.RUNNING)
 KEPT_RUNS = 200
+NO_RUN = UUID(int=0)
 COLLECTED = "collected"
 FAILED = "failed"
 
@@ -40,6 +42,41 @@ class KnownItem:
 
 
 @dataclass(frozen=True)
+class NewSource:
+    """A source that is to be added; one that was made elsewhere says when."""
+
+    described: CreateSource | ExportedSource
+    config: Mapping[str, Any]
+    next_run_at: datetime | None
+
+    def row(self) -> dict[str, Any]:
+        """Its columns, but for its workspace and who made it."""
+        made = self.described if isinstance(self.described, ExportedSource) else None
+        return {
+            **self.described.model_dump(mode="json", include={"kind", "name", "schedule"}),
+            "source_id": self.described.source_id,
+            "config": dict(self.config),
+            "next_run_at": self.next_run_at,
+            "paused": made.paused if made else False,
+            "listed": 0,
+            "created_at": made.created_at if made else func.now(),
+            "updated_at": func.now(),
+        }
+
+
+@dataclass(frozen=True)
+class Unlinked:
+    """A document of a source of which no item tells: it was imported. `sha256` and `object_key` are of its newest version."""
+
+    document_id: UUID
+    filename: str
+    origin: str
+    sha256: str
+    object_key: str
+    content_type: str
+
+
+@dataclass(frozen=True)
 class Appointment:
     """A source that is to run at a time."""
 
@@ -57,23 +94,21 @@ class SourceRepository:
     # --- sources
 
     async def add(self, request: CreateSource, config: Mapping[str, Any], next_run_at: datetime | None) -> bool:
-        """False when the id is taken."""
-        values = {
-            **request.model_dump(mode="json", include={"kind", "name", "schedule"}),
-            **request.model_dump(include={"source_id", "workspace_id", "created_by"}),
-        }
-        statement = insert(sources).values(
-            **values,
-            config=dict(config),
-            next_run_at=next_run_at,
-            paused=False,
-            listed=0,
-            created_at=func.now(),
-            updated_at=func.now(),
-        )
-        return (
-            await self._session.execute(statement.on_conflict_do_nothing().returning(sources.c.source_id))
-        ).first() is not None
+        """False when the id is taken. Raises `WorkspaceErased`."""
+        new = NewSource(request, config, next_run_at)
+        return bool(await self.add_all(request.workspace_id, request.created_by, [new]))
+
+    async def add_all(self, workspace_id: UUID, created_by: UUID, new: Sequence[NewSource]) -> list[UUID]:
+        """The ids of those whose ids were not taken. Raises `WorkspaceErased`."""
+        if await admit(self._session, [workspace_id], [created_by]):
+            created_by = NOBODY
+        about = {"workspace_id": workspace_id, "created_by": created_by}
+        statement = insert(sources).on_conflict_do_nothing().returning(sources.c.source_id)
+        added: list[UUID] = []
+        # One by one: a configuration may have a megabyte.
+        for source in new:
+            added += await self._session.scalars(statement.values(**source.row(), **about))
+        return added
 
     async def lock(self, source_id: UUID, workspace_id: UUID | None = None) -> Source | None:
         """The source without its last run; no other transaction changes it, or collects for it, until this one ends."""
@@ -168,14 +203,18 @@ class SourceRepository:
         )
         return [Appointment(*row) for row in await self._session.execute(statement)]
 
-    async def note_set(self, appointments: Sequence[Appointment]) -> None:
-        """The server has taken these; what was changed since is set again."""
+    async def note_set(self, appointments: Sequence[Appointment]) -> list[Appointment]:
+        """The server has taken these; what was changed since is set again. Returns those whose source will not run any more."""
         for appointment in appointments:
             await self._session.execute(
                 update(sources)
                 .where(sources.c.source_id == appointment.source_id, sources.c.next_run_at == appointment.at)
                 .values(armed_at=appointment.at)
             )
+        ids = [appointment.source_id for appointment in appointments]
+        which = and_(sources.c.source_id.in_(ids), sources.c.next_run_at.is_not(None), sources.c.deleted_at.is_(None))
+        running = set(await self._session.scalars(select(sources.c.source_id).where(which)))
+        return [appointment for appointment in appointments if appointment.source_id not in running]
 
     # --- runs
 
@@ -213,10 +252,10 @@ class SourceRepository:
         row = (await self._session.execute(statement)).mappings().one_or_none()
         return SourceRun.model_validate(dict(row)) if row else None
 
-    async def hold_running(self, run_id: UUID) -> bool:
-        """Whether the run is still wanted; if so, its source is neither paused nor deleted until this transaction ends."""
+    async def hold_running(self, run_id: UUID) -> UUID | None:
+        """Whose source it is, if the run is still wanted; it is neither paused nor deleted until this transaction ends."""
         statement = (
-            select(true())
+            select(sources.c.created_by)
             .select_from(sources.join(source_runs, sources.c.source_id == source_runs.c.source_id))
             .where(
                 source_runs.c.run_id == run_id,
@@ -226,7 +265,8 @@ class SourceRepository:
             )
             .with_for_update(of=sources, read=True)
         )
-        return await self._session.scalar(statement) is not None
+        created_by: UUID | None = await self._session.scalar(statement)
+        return created_by
 
     async def note_found(self, run_id: UUID, found: int) -> None:
         """How many items the run will look at."""
@@ -304,6 +344,48 @@ class SourceRepository:
             )
             for row in (await self._session.execute(statement)).mappings()
         }
+
+    async def unlinked(self, source_id: UUID) -> list[Unlinked]:
+        """Documents of the source that none of its items names."""
+        linked = select(source_items.c.document_id).where(
+            source_items.c.source_id == source_id, source_items.c.document_id == documents.c.document_id
+        )
+        newest = select(versions).where(versions.c.document_id == documents.c.document_id)
+        newest = newest.order_by(versions.c.version.desc()).limit(1)
+        file = newest.lateral("file")
+        statement = (
+            select(
+                documents.c.document_id,
+                documents.c.filename,
+                func.coalesce(documents.c.origin, ""),
+                file.c.sha256,
+                file.c.object_key,
+                file.c.content_type,
+            )
+            .select_from(documents.join(file, true()))
+            .where(documents.c.source_id == source_id, documents.c.deleted_at.is_(None), ~linked.exists())
+            .order_by(documents.c.document_id)
+        )
+        return [Unlinked(*row) for row in await self._session.execute(statement)]
+
+    async def link(self, source_id: UUID, item: Item, document_id: UUID, content_hash: str | None) -> None:
+        """The item has a document already, which no run has looked at."""
+        values = {
+            "document_id": document_id,
+            "origin": item.origin,
+            "content_hash": content_hash,
+            "last_seen_run": NO_RUN,
+            "status": COLLECTED,
+        }
+        await self._session.execute(
+            insert(source_items)
+            .values(source_id=source_id, item_key=item.key, **values)
+            .on_conflict_do_update(
+                index_elements=[source_items.c.source_id, source_items.c.item_key],
+                set_=values,
+                where=source_items.c.document_id.is_(None),
+            )
+        )
 
     async def claim(self, run: SourceRun, item: Item, *, validators: Validators, content_hash: str, document_id: UUID) -> bool:
         """Takes an item with new content for this run and this document. False when another worker of the run has done it."""

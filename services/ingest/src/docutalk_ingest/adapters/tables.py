@@ -127,3 +127,18 @@ renderings = Table(
     Column("height", Integer, nullable=False),
     Column("content_type", Text, nullable=False),
 )
+
+erased_workspaces = Table(
+    "erased_workspaces",
+    metadata,
+    Column("workspace_id", Uuid, primary_key=True),
+    Column("removed", JSONB, nullable=False),
+    Column("erased_at", DateTime(timezone=True)),
+)
+
+erased_users = Table(
+    "erased_users",
+    metadata,
+    Column("user_key", Uuid, primary_key=True),
+    Column("erased_at", DateTime(timezone=True)),
+)

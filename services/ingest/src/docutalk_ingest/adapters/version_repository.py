@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_ingest.adapters.document_rows import ALIVE, SHOWN, DocumentRows, stored_cause
 from docutalk_ingest.adapters.tables import batches, documents, pages, renderings, units, versions
+from docutalk_ingest.adapters.tombstones import NOBODY, admit
 from docutalk_ingest.domain import MAX_NAMED_OBJECTS
 
 
@@ -76,16 +77,26 @@ def _version_of(upload: DocumentUploaded, came_at: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class NewUpload:
-    """The rows of a document's first version."""
+    """The rows of a document and its versions: of an upload the first one, of an import all of them, oldest first."""
 
     document: dict[str, Any]
-    version: dict[str, Any]
+    versions: list[dict[str, Any]]
 
     @classmethod
     def of(cls, upload: DocumentUploaded, came_at: datetime, cause: Cause) -> NewUpload:
         """To be called where the upload is handled: the row keeps the trace that is at hand here."""
         about = {"document_id": upload.document_id, "created_by": upload.uploaded_by, "created_at": came_at}
-        return cls(_columns_of(upload, cause) | about, _version_of(upload, came_at))
+        return cls(_columns_of(upload, cause) | about, [_version_of(upload, came_at)])
+
+    def with_later(self, upload: DocumentUploaded, came_at: datetime) -> NewUpload:
+        """With another version, which is read when those before it have come to their end."""
+        return NewUpload(self.document, [*self.versions, _version_of(upload, came_at)])
+
+    def nameless(self) -> NewUpload:
+        """In nobody's name: whose it was is gone."""
+        cause = self.document["cause"]
+        about = {"created_by": NOBODY, "cause": cause | {"actor": None} if cause else cause}
+        return NewUpload(self.document | about, [version | {"created_by": NOBODY} for version in self.versions])
 
 
 class VersionRepository(DocumentRows):
@@ -105,10 +116,14 @@ class VersionRepository(DocumentRows):
         released: bool = False,
     ) -> Document | None:
         """A new document, or a new version of one. None when this or a later version, or its deletion, is known already.
+        Raises `WorkspaceErased`.
 
         Pages of earlier versions stay, and are served until the new one is ready; their waiting batches go. `released`: its
         extraction is ordered by the caller; otherwise the dispatcher will do it.
         """
+        if await admit(self._session, [upload.workspace_id], [upload.uploaded_by]):
+            upload = upload.model_copy(update={"uploaded_by": NOBODY})
+            cause = replace(cause, actor=None) if cause else None
         values = _columns_of(upload, cause) | {
             "status": status,
             "code": code,
@@ -144,15 +159,18 @@ class VersionRepository(DocumentRows):
         return Document.model_validate(dict(row))
 
     async def register_new(self, uploads: Sequence[NewUpload]) -> list[Document]:
-        """Registers first versions together, in two statements; those that are known already are left out."""
+        """Registers new documents together; those that are known already are left out. Raises `WorkspaceErased`."""
         if not uploads:
             return []
+        rows = [upload.document for upload in uploads]
+        gone = await admit(self._session, (row["workspace_id"] for row in rows), (row["created_by"] for row in rows))
+        uploads = [upload.nameless() if upload.document["created_by"] in gone else upload for upload in uploads]
         added = await self._session.execute(
             insert(documents).on_conflict_do_nothing().returning(*SHOWN), [upload.document for upload in uploads]
         )
         registered = [Document.model_validate(dict(row)) for row in added.mappings()]
         known = {document.document_id for document in registered}
-        new = [upload.version for upload in uploads if upload.document["document_id"] in known]
+        new = [version for upload in uploads if upload.document["document_id"] in known for version in upload.versions]
         if new:
             await self._session.execute(insert(versions).on_conflict_do_nothing(), new)
             await self._wake_dispatcher()
@@ -184,6 +202,10 @@ class VersionRepository(DocumentRows):
         for table in (pages, units, batches, renderings, versions):
             await self._session.execute(delete(table).where(table.c.document_id == document_id, table.c.version.in_(numbers)))
         return Pruned(numbers, keys.get(document_id, []))
+
+    async def newest(self, document_id: UUID) -> int:
+        """The number of the newest version that is kept, also of one that waits for those before it; 0 when there is none."""
+        return await self._session.scalar(select(func.max(versions.c.version)).where(versions.c.document_id == document_id)) or 0
 
     async def versions(self, document_id: UUID) -> list[DocumentVersion]:
         """The versions that are kept, newest first."""

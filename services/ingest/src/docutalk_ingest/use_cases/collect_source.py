@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from html import unescape
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 from docutalk_common.content_type import HEAD_BYTES, HTML, PLAIN, detect
-from docutalk_common.contracts.gateway import DocumentUploaded
+from docutalk_common.contracts.gateway import DocumentUploaded, WorkspaceState
 from docutalk_common.contracts.ingest import CollectSource, DocumentCollected, RunStatus, Source, SourceRan, SourceRun
 from docutalk_common.db import Database, Transaction
-from docutalk_common.errors import DocuTalkError
+from docutalk_common.errors import DocuTalkError, NotFound
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.process import cancel_all
 from docutalk_common.storage import ObjectStorage
@@ -29,11 +29,16 @@ from docutalk_common.telemetry import get_logger
 
 from docutalk_ingest.adapters.document_repository import DocumentRepository
 from docutalk_ingest.adapters.fetcher import FetchFailed
-from docutalk_ingest.adapters.source_repository import KnownItem, SourceRepository
+from docutalk_ingest.adapters.source_repository import NO_RUN, KnownItem, SourceRepository, Unlinked
 from docutalk_ingest.adapters.sources.fingerprint import fingerprint
 from docutalk_ingest.adapters.sources.item import Item, Listing, ListingFailed, Reach, Validators, name_of, suffix_of
 from docutalk_ingest.adapters.sources.kinds import read_config
+from docutalk_ingest.adapters.tombstones import WorkspaceErased
+from docutalk_ingest.adapters.version_repository import VersionRepository
+from docutalk_ingest.adapters.workspaces import Workspaces
 from docutalk_ingest.domain import KEPT_VERSIONS, freeze
+from docutalk_ingest.use_cases.leave_room import Room
+from docutalk_ingest.use_cases.match_imported import match_imported
 from docutalk_ingest.use_cases.register_document import register_version
 
 log = get_logger(__name__)
@@ -61,6 +66,7 @@ class SourceCollector:
     db: Database
     storage: ObjectStorage
     reach: Reach
+    workspaces: Workspaces
     keep_versions: int = KEPT_VERSIONS
     turn_seconds: float = 300.0
 
@@ -68,23 +74,27 @@ class SourceCollector:
         """Ends the run, well or not, and emits `SourceRan`. A run that has come to its end is left alone.
 
         A run that takes longer than its turn goes to the end of the line, behind those of others, and goes on from there:
-        a thousand addresses of a slow host are hours of work.
+        a thousand addresses of a slow host are hours of work. Raises `TransientError` when the gateway does not say whether
+        documents may be added.
         """
+        state = await self.workspaces.state(work.workspace_id, delivery.cause)
         begun = await self._begin(work, delivery)
         if begun is None:
             return
         source, run = begun
         turn = asyncio.timeout(self.turn_seconds)
         try:
+            room = Room(self.db, source.workspace_id, _open(state))
             async with turn:
                 listing = await self._listing(source)
-                await _Run(self, source, run, delivery).collect(listing)
-            outcome = _Outcome(RunStatus.DONE, listing=listing)
+                await _Run(self, source, run, delivery, room).collect(listing)
+            outcome = _Outcome(RunStatus.DONE, room.note(), listing)
         except TimeoutError:
             if not turn.expired():
                 raise
             async with delivery.transaction() as transaction:
-                transaction.emit(work)
+                if await SourceRepository(transaction.session).hold_running(run.run_id):
+                    transaction.emit(work)
             return
         except RunStopped as stopped:
             outcome = _Outcome(RunStatus.CANCELLED, str(stopped))
@@ -110,8 +120,19 @@ class SourceCollector:
         return await read_config(source.kind, source.config).items(self.reach, known)
 
 
+def _open(state: WorkspaceState | None) -> WorkspaceState:
+    """Raises `RunStopped` unless documents may be added."""
+    if state is None:
+        raise RunStopped("The workspace was deleted.")
+    if state.archived:
+        raise RunStopped("The workspace is archived. Its sources run again when it is no longer.")
+    return state
+
+
 @dataclass(frozen=True)
 class _Outcome:
+    """`reason` of a run that is done: what was left out of it."""
+
     status: RunStatus
     reason: str | None = None
     listing: Listing | None = None
@@ -124,14 +145,16 @@ async def _finish(transaction: Transaction, collected: Source, run: SourceRun, o
         return
     if outcome.status == RunStatus.DONE:
         failures = await repository.first_failures(source.source_id, run.run_id)
-        reason = " ".join([*failures, *([listing.note] if listing and listing.note else [])])
+        notes = [outcome.reason, *failures, listing.note if listing else None]
+        reason = " ".join(note for note in notes if note)
     # It travels in a message, and addresses may be thousands of characters long.
     ended = await repository.finish_run(run.run_id, outcome.status, freeze(reason)[:MAX_REASON] if reason else None)
     if ended is None:
         return
-    complete = ended.status == RunStatus.DONE and ended.failed == 0 and listing is not None and not listing.unchanged
-    if complete and listing is not None and source.config == collected.config:
-        # Only after a run that got everything: items that failed are to be tried again although the list is as it was.
+    complete = ended.status == RunStatus.DONE and ended.failed == 0 and not outcome.reason
+    if complete and listing is not None and not listing.unchanged and source.config == collected.config:
+        # Only after a run that got everything: items that failed, or had no room, are to be tried again although the list is
+        # as it was.
         # And only of the list that is collected now: it may have been changed to another one meanwhile.
         await repository.change(
             source.source_id,
@@ -150,7 +173,9 @@ class _Run:
     source: Source
     run: SourceRun
     delivery: Delivery
+    room: Room
     known: dict[str, KnownItem] = field(default_factory=dict)
+    imported: dict[str, Unlinked] = field(default_factory=dict)
     unchanged: dict[str, Validators] = field(default_factory=dict)
     told_at: float = 0.0
 
@@ -159,7 +184,11 @@ class _Run:
         async with self.collector.db.read() as session:
             self.known = await SourceRepository(session).items(self.source.source_id)
             _, listed = await SourceRepository(session).listing(self.source.source_id)
-        async with self._item() as (_, repository):
+            unlinked = await SourceRepository(session).unlinked(self.source.source_id)
+        if unlinked:
+            without = [item for item in listing.items if (known := self.known.get(item.key)) is None or known.document_id is None]
+            self.imported = await asyncio.to_thread(match_imported, self.source.kind, without, unlinked)
+        async with self._item() as (_, repository, _):
             await repository.note_found(self.run.run_id, listed if listing.unchanged else len(listing.items))
             if listing.unchanged and self.run.unchanged == 0:
                 await repository.count(self.run.run_id, "unchanged", listed)
@@ -189,7 +218,7 @@ class _Run:
                 except FetchFailed as failure:
                     if failure.code != "given_up":
                         in_vain = in_vain + 1 if failure.code in _NOBODY_ANSWERS else 0
-                    async with self._item() as (_, repository):
+                    async with self._item() as (_, repository, _):
                         if await repository.note_failed(
                             self.source.source_id, self.run.run_id, item, freeze(str(failure))[:MAX_REASON]
                         ):
@@ -198,17 +227,38 @@ class _Run:
 
     async def _one(self, item: Item) -> None:
         """Raises `FetchFailed`."""
+        if (imported := self.imported.get(item.key)) is not None:
+            await self._link(item, imported)
         known = self.known.get(item.key)
         if known is not None and known.removed:
             # Somebody deleted this document; it does not come back by itself.
             self.unchanged[item.key] = known.validators
+            return
+        is_new = known is None or known.document_id is None
+        if is_new and self.room.is_full:
+            self.room.leave_out()
             return
         item, validators, content_type, body = await self._content(item, known)
         content_hash = await asyncio.to_thread(fingerprint, body, content_type) if body else ""
         if known is not None and (not body or known.content_hash == content_hash):
             self.unchanged[item.key] = validators
             return
-        await self._store(item, validators, content_type, content_hash, body)
+        if not is_new:
+            await self._store(item, validators, content_type, content_hash, body)
+            return
+        async with self.room.for_document(len(body)) as fits:
+            if fits and await self._store(item, validators, content_type, content_hash, body):
+                self.room.added(len(body))
+
+    async def _link(self, item: Item, imported: Unlinked) -> None:
+        """The item is known from now on as if a run had brought its document: what was stored is what it is compared with."""
+        content_hash = None
+        with contextlib.suppress(NotFound):
+            pieces = [piece async for piece in self.collector.storage.iterate(imported.object_key)]
+            content_hash = await asyncio.to_thread(fingerprint, b"".join(pieces), imported.content_type)
+        async with self._item() as (_, repository, _):
+            await repository.link(self.source.source_id, item, imported.document_id, content_hash)
+        self.known[item.key] = KnownItem(Validators(), content_hash, imported.document_id, NO_RUN, removed=False)
 
     async def _content(self, item: Item, known: KnownItem | None) -> tuple[Item, Validators, str, bytes]:
         """The item by its final name, with its type and its bytes; without bytes it is as it was."""
@@ -234,8 +284,9 @@ class _Run:
         named = Item(item.key, item.origin, _name(item, content_type, fetched.body), url=item.url)
         return named, Validators(fetched.etag, fetched.last_modified), content_type, fetched.body
 
-    async def _store(self, item: Item, validators: Validators, content_type: str, content_hash: str, body: bytes) -> None:
-        """The bytes first, then the transaction that makes them a document. What is stored and not used is swept later."""
+    async def _store(self, item: Item, validators: Validators, content_type: str, content_hash: str, body: bytes) -> bool:
+        """The bytes first, then the transaction that makes them a document; whether it did. What is stored and not used is swept
+        later."""
         document_id = known.document_id if (known := self.known.get(item.key)) else None
         # The key names the document, whose id is given when the item is taken: a new one is settled here.
         document_id = document_id or uuid4()
@@ -244,7 +295,7 @@ class _Run:
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
         used = False
         try:
-            async with self._item() as (transaction, repository):
+            async with self._item() as (transaction, repository, created_by):
                 used = await repository.claim(
                     self.run, item, validators=validators, content_hash=content_hash, document_id=document_id
                 )
@@ -257,7 +308,7 @@ class _Run:
                         content_type=content_type,
                         size=len(body),
                         sha256=sha256,
-                        uploaded_by=self.source.created_by,
+                        uploaded_by=created_by,
                     )
                     used = await self._register(transaction, repository, item, upload)
         except RunStopped:
@@ -265,6 +316,7 @@ class _Run:
             raise
         if not used:
             await self.collector.storage.delete([object_key])
+        return used
 
     async def _register(
         self, transaction: Transaction, repository: SourceRepository, item: Item, upload: DocumentUploaded
@@ -276,15 +328,19 @@ class _Run:
                 await repository.count(self.run.run_id, "unchanged")
                 return False  # deleted a moment ago
             # The name is what people see, and what they may have changed.
-            upload = upload.model_copy(update={"version": before.version + 1, "filename": before.filename})
-        document = await register_version(
-            transaction,
-            upload,
-            came_at=datetime.now(UTC),
-            keep_versions=self.collector.keep_versions,
-            source_id=self.source.source_id,
-            origin=item.origin,
-        )
+            version = max(before.version, await VersionRepository(transaction.session).newest(upload.document_id)) + 1
+            upload = upload.model_copy(update={"version": version, "filename": before.filename})
+        try:
+            document = await register_version(
+                transaction,
+                upload,
+                came_at=datetime.now(UTC),
+                keep_versions=self.collector.keep_versions,
+                source_id=self.source.source_id,
+                origin=item.origin,
+            )
+        except WorkspaceErased as erased:
+            raise RunStopped(str(erased)) from erased
         assert document is not None, "the row is locked, or new"
         transaction.emit(
             DocumentCollected(
@@ -306,19 +362,20 @@ class _Run:
             return
         unchanged, self.unchanged = self.unchanged, {}
         self.told_at = now
-        async with self._item() as (_, repository):
+        async with self._item() as (_, repository, _):
             done = await repository.note_unchanged(self.source.source_id, self.run.run_id, unchanged) if unchanged else 0
             if done:
                 await repository.count(self.run.run_id, "unchanged", done)
 
     @contextlib.asynccontextmanager
-    async def _item(self) -> AsyncIterator[tuple[Transaction, SourceRepository]]:
-        """A transaction of a run that is still wanted."""
+    async def _item(self) -> AsyncIterator[tuple[Transaction, SourceRepository, UUID]]:
+        """A transaction of a run that is still wanted, and whose source it is."""
         async with self.collector.db.transaction(self.delivery.cause) as transaction:
             repository = SourceRepository(transaction.session)
-            if not await repository.hold_running(self.run.run_id):
+            created_by = await repository.hold_running(self.run.run_id)
+            if created_by is None:
                 raise RunStopped("The source was paused or deleted, or the run came to its end elsewhere.")
-            yield transaction, repository
+            yield transaction, repository, created_by
 
 
 async def _blocks(body: bytes) -> AsyncIterator[bytes]:

@@ -25,7 +25,8 @@ async def create_source(
     *,
     min_interval: int = MIN_INTERVAL_SECONDS,
 ) -> Source:
-    """Raises `RequestFailed`: `invalid` with what is wrong, `conflict` when the id is taken."""
+    """Raises `RequestFailed`: `invalid` with what is wrong, `conflict` when the id is taken, `not_found` when the workspace is
+    gone."""
     request = request.model_copy(update={"name": checked_name(request.name)})
     config = config_as_stored(read_config(request.kind, request.config))
     next_run_at = None

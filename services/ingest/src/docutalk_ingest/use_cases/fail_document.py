@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from uuid import UUID
 
 from docutalk_common.contracts.dead_letters import DeadLetter
 from docutalk_common.contracts.envelope import Envelope
@@ -12,6 +13,7 @@ from docutalk_common.messaging.consumer import Delivery
 from pydantic import ValidationError
 
 from docutalk_ingest.adapters.document_repository import DocumentRepository
+from docutalk_ingest.adapters.tombstones import WorkspaceErased
 from docutalk_ingest.adapters.version_repository import VersionRepository
 from docutalk_ingest.domain import freeze
 
@@ -31,11 +33,16 @@ async def fail_document(letter: DeadLetter, delivery: Delivery) -> None:
     """Emits `DocumentFailed` once. Documents that came to another end, and messages that do not matter, are left alone."""
     if letter.document_id is None or letter.durable not in _NEEDED:
         return
+    with contextlib.suppress(WorkspaceErased):
+        await _fail_document(letter, letter.document_id, delivery)
+
+
+async def _fail_document(letter: DeadLetter, document_id: UUID, delivery: Delivery) -> None:
     async with delivery.transaction() as transaction:
         reason = f"Processing was given up: {freeze(letter.reason)}"
         attempt = _attempt(letter)
         document = await DocumentRepository(transaction.session).mark_failed(
-            letter.document_id, letter.version or 1, letter.code, reason, attempt=attempt
+            document_id, letter.version or 1, letter.code, reason, attempt=attempt
         )
         if document is None and letter.durable == "ingest-document-uploaded":
             document = await _register_failed(VersionRepository(transaction.session), letter, reason)

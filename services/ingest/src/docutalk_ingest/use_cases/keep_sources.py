@@ -70,7 +70,10 @@ class SourceKeeper:
         if appointments:
             # Said afterwards: after a crash between the two they are set again, to the same time.
             async with self._db.transaction(Cause.new()) as transaction:
-                await SourceRepository(transaction.session).note_set(appointments)
+                unwanted = await SourceRepository(transaction.session).note_set(appointments)
+            # Of a source that was paused or erased in the meantime nothing is left on the server.
+            for appointment in unwanted:
+                await self._schedules.cancel(appointment.workspace_id, [appointment.source_id])
         return len(appointments)
 
     async def delete_some(self) -> bool:

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from docutalk_common.contracts.gateway import DocumentUploaded
 from docutalk_common.errors import DependencyUnavailable
 from docutalk_common.messaging.consumer import AlreadyHandled, Delivery, shared_transaction
+from docutalk_common.storage import ObjectStorage
 from docutalk_common.telemetry import get_logger
 
+from docutalk_ingest.adapters.tombstones import WorkspaceErased
 from docutalk_ingest.adapters.version_repository import NewUpload, VersionRepository
 from docutalk_ingest.domain import KEPT_VERSIONS, Window
 from docutalk_ingest.use_cases.register_document import register_document
@@ -43,12 +45,14 @@ class UploadRegistrar:
     """One for a process; called for each message, by as many at once as the durable has."""
 
     window: Window
+    storage: ObjectStorage
     keep_versions: int = KEPT_VERSIONS
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiting: deque[_Entry] = field(default_factory=deque)
 
     async def __call__(self, upload: DocumentUploaded, delivery: Delivery) -> None:
-        """Queues each version once. Uploads of a known version or a deleted document change nothing."""
+        """Queues each version once. Uploads of a known version or a deleted document change nothing; what was uploaded into a
+        workspace that is erased goes."""
         if upload.version > 1:
             # It has to be weighed against what is known of the document.
             await self._register_alone(upload, delivery)
@@ -71,7 +75,11 @@ class UploadRegistrar:
             raise AlreadyHandled
 
     async def _register_alone(self, upload: DocumentUploaded, delivery: Delivery) -> None:
-        await register_document(upload, delivery, self.window, keep_versions=self.keep_versions)
+        try:
+            await register_document(upload, delivery, self.window, keep_versions=self.keep_versions)
+        except WorkspaceErased:
+            # The erasure looked before it came. The message counts as handled only afterwards.
+            await self.storage.delete([upload.object_key])
 
     async def _register_together(self, entries: Sequence[_Entry]) -> None:
         """Of those that came in the meantime, whoever is first does the work for all."""
@@ -88,6 +96,10 @@ class UploadRegistrar:
                     entry.context.run(transaction.emit, progress_of(document))
         except DependencyUnavailable:
             raise
+        except WorkspaceErased as erased:
+            for entry in entries:
+                entry.alone = entry.upload.document["workspace_id"] in erased.workspace_ids
+            return
         except Exception:
             # One of them cannot be stored, and nobody knows which: each finds out by itself.
             log.exception("uploads could not be registered together", count=len(entries))
