@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from docutalk_common.errors import NotFound, RequestFailed
 from docutalk_common.messaging.broker import MessageBroker
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.messaging.streams import TOKENS, ServiceName
+from docutalk_common.process import wait_until
 from docutalk_common.settings import ServiceSettings
 from docutalk_common.storage import ObjectStorage
 from docutalk_gateway.app import serve
@@ -153,6 +155,16 @@ async def person(gateway: RunningGateway, account: Person) -> Person:
     return replace(account, http=http, workspace=UUID(made.json()["id"]))
 
 
+@pytest.fixture
+async def no_turn_of_a_window() -> None:
+    """Failed attempts are counted in quarters of an hour: none ends within the next half minute."""
+
+    async def early() -> bool:
+        return time.time() % 900 < 870
+
+    await wait_until(early, seconds=40, what="a new quarter of an hour begins")
+
+
 # Stand-ins -------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +177,7 @@ class Ingest:
     deleted: set[UUID] = field(default_factory=set)
     versions: dict[UUID, list[ingest.DocumentVersion]] = field(default_factory=dict)
     progress: ingest.WorkspaceProgress = field(default_factory=ingest.WorkspaceProgress)
+    usage: ingest.WorkspaceUsage = field(default_factory=ingest.WorkspaceUsage)
     progress_asked: int = 0
     known_keys: set[str] = field(default_factory=set)
     sources: dict[UUID, ingest.Source] = field(default_factory=dict)
@@ -269,6 +282,9 @@ class Ingest:
     async def get_progress(self, _request: ingest.GetProgress, _cause: Cause) -> ingest.WorkspaceProgress:
         self.progress_asked += 1
         return self.progress
+
+    async def get_usage(self, _request: ingest.GetUsage, _cause: Cause) -> ingest.WorkspaceUsage:
+        return self.usage
 
     async def know_objects(self, request: ingest.KnownObjects, _cause: Cause) -> ingest.ObjectsKnown:
         self.asked.append(request)
@@ -619,6 +635,7 @@ async def ingest_service(stack: TestStack) -> AsyncIterator[Ingest]:
     broker.answer("rpc.ingest.v1.document.change", service.change)
     broker.answer("rpc.ingest.v1.version.list", service.list_versions)
     broker.answer("rpc.ingest.v1.progress.get", service.get_progress)
+    broker.answer("rpc.ingest.v1.workspace.usage", service.get_usage)
     broker.answer("rpc.ingest.v1.object.known", service.know_objects)
     broker.answer("rpc.ingest.v1.page.get", service.get_pages)
     broker.answer("rpc.ingest.v1.source.create", service.create_source)

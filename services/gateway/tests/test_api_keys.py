@@ -13,7 +13,10 @@ from docutalk_common.db import Cause
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import ApiKey
 from docutalk_gateway.adapters.tokens import hash_token
+from docutalk_gateway.api.permissions import RULES, Who
+from docutalk_gateway.domain import Scope
 from docutalk_gateway.use_cases.create_api_key import KEYS_MAX
+from docutalk_local.testing.api_calls import every_call, send
 from sqlalchemy import text
 
 KEYS = "/api/v1/users/me/api-keys"
@@ -46,10 +49,12 @@ async def change_key(gateway: Any, key_id: str, what: str) -> None:
         await tx.session.execute(text(f"UPDATE api_keys SET {what} WHERE id = :id"), {"id": UUID(key_id)})
 
 
-async def stored_key(gateway: Any, key: str) -> ApiKey | None:
-    """The key's row."""
+async def last_use(gateway: Any, key: str) -> datetime | None:
+    """When it is noted that the key was used."""
     async with gateway.db.read() as session:
-        return await repository.api_key_by_hash(session, hash_token(key))
+        found = await repository.api_key_by_hash(session, hash_token(key))
+    assert found is not None
+    return found[0].last_used_at
 
 
 async def test_key_is_shown_once_and_only_its_hash_is_stored(gateway: Any, person: Any) -> None:
@@ -66,7 +71,7 @@ async def test_key_is_shown_once_and_only_its_hash_is_stored(gateway: Any, perso
 
 
 async def test_key_signs_in_where_an_access_token_does(gateway: Any, person: Any) -> None:
-    http = await with_key(gateway, (await make_key(person))["key"])
+    http = await with_key(gateway, (await make_key(person, scopes=["workspaces:read", "workspaces:manage"]))["key"])
     assert (await http.get("/api/v1/users/me")).json()["id"] == str(person.id)
     once = {"Idempotency-Key": uuid4().hex}
     made = await http.post("/api/v1/workspaces", json={"name": "Made by a script"}, headers=once)
@@ -148,7 +153,16 @@ async def test_somebody_else_can_not_delete_a_key(gateway: Any, person: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"name": " "}, {"name": "a\x00"}, {"name": "a", "expires_at": "soon"}, {"name": "a", "scopes": []}]
+    "body",
+    [
+        {},
+        {"name": " "},
+        {"name": "a\x00"},
+        {"name": "a", "expires_at": "soon"},
+        {"name": "a", "scopes": []},
+        {"name": "a", "scopes": ["everything"]},
+        {"name": "a", "scopes": ["chat", "admin"]},
+    ],
 )
 async def test_key_that_is_not_valid_is_refused(person: Any, body: dict[str, Any]) -> None:
     assert (await person.http.post(KEYS, json=body)).status_code == 422
@@ -165,27 +179,69 @@ async def test_use_of_a_key_is_noted_once_a_minute(gateway: Any, person: Any) ->
     http = await with_key(gateway, made["key"])
     assert made["last_used_at"] is None
     await asyncio.gather(*(http.get("/api/v1/users/me") for _ in range(5)))
-    first = await stored_key(gateway, made["key"])
+    first = await last_use(gateway, made["key"])
     assert first is not None
-    assert first.last_used_at is not None
     await http.get("/api/v1/users/me")
-    second = await stored_key(gateway, made["key"])
-    assert second is not None
-    assert second.last_used_at == first.last_used_at
+    assert await last_use(gateway, made["key"]) == first
     await change_key(gateway, made["id"], "last_used_at = now() - interval '61 seconds'")
     await http.get("/api/v1/users/me")
-    third = await stored_key(gateway, made["key"])
-    assert third is not None
-    assert third.last_used_at is not None
-    assert third.last_used_at > first.last_used_at
+    again = await last_use(gateway, made["key"])
+    assert again is not None
+    assert again > first
 
 
 async def test_person_has_a_hundred_keys_at_most_also_when_several_are_made_at_once(gateway: Any, person: Any) -> None:
     async with gateway.db.transaction(Cause.new()) as tx:
         for number in range(KEYS_MAX - 2):
-            key = ApiKey(id=uuid4(), user_id=person.id, name=str(number), hint="dtk_", key_hash=uuid4().bytes)
+            key = ApiKey(id=uuid4(), user_id=person.id, name=str(number), hint="dtk_", key_hash=uuid4().bytes, scopes=["chat"])
             await repository.add_api_key(tx.session, key, most=KEYS_MAX)
     answers = await asyncio.gather(*(person.http.post(KEYS, json={"name": "one more"}) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409]
     listed = (await person.http.get(KEYS, params={"per_page": 30})).json()
     assert (listed["total"], len(listed["items"])) == (KEYS_MAX, 30)
+
+
+async def test_key_has_the_scopes_that_it_was_made_with_and_they_are_listed(person: Any) -> None:
+    made = await make_key(person, scopes=["search", "chat", "search"])
+    usual = await make_key(person)
+    assert made["scopes"] == ["chat", "search"]
+    assert usual["scopes"] == ["chat", "documents:read", "documents:write", "search", "workspaces:read"]
+    listed = (await person.http.get(KEYS)).json()["items"]
+    assert [key["scopes"] for key in listed] == [usual["scopes"], made["scopes"]]
+
+
+# Of the workspace of the tests these would leave nothing to go on with.
+ENDS = {"archive_workspace", "restore_workspace"}
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_scope_opens_what_the_table_says_and_nothing_else(gateway: Any, person: Any, scope: Scope) -> None:
+    http = await with_key(gateway, (await make_key(person, scopes=[scope.value]))["key"])
+    wrong = []
+    for call in every_call():
+        rule = RULES[call.name]
+        if rule.who is Who.ANYBODY or call.name in ENDS:
+            continue
+        answer = await send(http, call, {"workspace_id": str(person.workspace)})
+        assert answer.code != "not_signed_in", call
+        opened, expected = answer.code != "not_allowed", rule.scope is scope
+        if opened is not expected:
+            wrong.append(f"{call.name}: {answer}")
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_key_may_never_do_more_than_its_owner(gateway: Any, person: Any) -> None:
+    owner = await gateway.person()
+    invitation = await owner.http.post(f"/api/v1/workspaces/{owner.workspace}/invitations", json={"role": "viewer"})
+    assert (await person.http.post(f"/api/v1/invited/{invitation.json()['token']}/accept")).status_code == 200
+    http = await with_key(gateway, (await make_key(person, scopes=[scope.value for scope in Scope]))["key"])
+    refused = await http.patch(f"/api/v1/workspaces/{owner.workspace}", json={"name": "Mine"})
+    assert refused.status_code == 403
+    assert refused.json()["detail"] == "Only an owner of this workspace may do this."
+
+
+async def test_key_without_the_scope_says_which_one_it_needs(gateway: Any, person: Any) -> None:
+    http = await with_key(gateway, (await make_key(person, scopes=["search"]))["key"])
+    refused = await http.get("/api/v1/workspaces")
+    assert refused.status_code == 403
+    assert refused.json()["detail"] == "This API key has not the scope 'workspaces:read', which this needs. Make one that has."

@@ -95,3 +95,20 @@ async def test_stream_whose_source_fails_ends_so_that_the_client_comes_back() ->
     await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 5)
     assert len(client.received) == 4
     assert client.ended
+
+
+async def test_stream_ends_when_its_client_may_not_have_it_any_more_and_not_while_nobody_can_tell() -> None:
+    client, source, asked = Client(), Source(count=1), 0
+
+    async def allowed() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise DependencyUnavailable("postgres", "gone")
+        return asked < 4
+
+    stream = EventStream(source.events(), closing=asyncio.Event(), allowed=allowed, look_every=0.01)
+    await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 5)
+    assert asked == 4
+    assert client.ended
+    assert source.closed

@@ -132,6 +132,11 @@ def find_account(url: str | None, home: Path | None, environment: Mapping[str, s
     return Account(address)
 
 
+def place_only(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without who: only where."""
+    return {name: value for name, value in environment.items() if name == "DOCUTALK_PORT"}
+
+
 def _local(file: Path) -> dict[str, str]:
     try:
         found: dict[str, str] = json.loads(file.read_text())

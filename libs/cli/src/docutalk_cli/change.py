@@ -10,7 +10,8 @@ import httpx
 from rich.text import Text
 
 from docutalk_cli.bars import Bars
-from docutalk_cli.client import Api, Json, NotReachable, Refused, passes
+from docutalk_cli.client import Api, Json, Refused
+from docutalk_cli.follow import persistently
 from docutalk_cli.output import Output, count, duration
 
 CHANGES = "/admin/model-changes"
@@ -26,8 +27,6 @@ NEXT_STEPS: Mapping[str, str] = {
 
 _UNDER_WAY = frozenset({"running", "paused"})
 _LOOK_SECONDS = 0.5
-# A minute in which the server is away or busy changes nothing: the work goes on there.
-_FAILURES = 30
 _AWAY_SECONDS = 2.0
 _SWITCHES = 10
 _STYLES = {"complete": "green", "switched": "green", "finished": "green", "cancelled": "yellow", "paused": "yellow"}
@@ -78,16 +77,8 @@ async def switch_when_complete(api: Api, output: Output, change: Json) -> Json:
 
 
 async def _looked_at(api: Api, change_id: str) -> Json:
-    failures = 0
-    while True:
-        try:
-            changes = (await api.get(CHANGES))["items"]
-            return next(change for change in changes if change["id"] == change_id)
-        except (NotReachable, Refused) as error:
-            failures += 1
-            if failures > _FAILURES or not passes(error):
-                raise
-        await asyncio.sleep(_AWAY_SECONDS)
+    changes = (await persistently(lambda: api.get(CHANGES)))["items"]
+    return next(change for change in changes if change["id"] == change_id)
 
 
 class _Bar:

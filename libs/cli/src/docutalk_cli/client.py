@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-import re
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,8 +26,9 @@ API = "/api/v1"
 # The server sends a keep-alive every 15 s on event streams.
 _STREAM_SILENCE_SECONDS = 60.0
 _RECONNECTS = 6
-_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_START_OF_ID = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
+# How long nothing may move while a file is stored, or begins to be made.
+_FILE_SECONDS = 300.0
+_PIECE = 256 << 10
 _TOO_MANY_REQUESTS = 429
 _LONGEST_WAIT_SECONDS = 30.0
 # A minute in all: a server that is started again is back within seconds.
@@ -83,6 +84,18 @@ class StreamEvent:
     data: Json
 
 
+class _Pieces:
+    """A file's content from its beginning, each time that it is asked for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._file.seek(0)
+        while piece := self._file.read(_PIECE):
+            yield piece
+
+
 class Api:
     """One command's conversation with the server. Use it as an async context manager."""
 
@@ -126,9 +139,31 @@ class Api:
         """The JSON of a PATCH."""
         return _body(await self._send("PATCH", path, json=body))
 
-    async def delete(self, path: str, **query: str | int | None) -> None:
-        """A DELETE."""
-        await self._send("DELETE", path, params={name: value for name, value in query.items() if value is not None})
+    async def delete(self, path: str, body: Json | None = None, **query: str | int | None) -> Json:
+        """The JSON of a DELETE; most have none."""
+        parameters = {name: value for name, value in query.items() if value is not None}
+        return _body(await self._send("DELETE", path, params=parameters, json=body))
+
+    async def public(self, method: str, path: str, body: Json | None = None) -> Json:
+        """The JSON of what needs no sign-in; nothing is said about who asks."""
+        return _body(_checked(await self._raw(method, API + path, json=body)))
+
+    @contextlib.asynccontextmanager
+    async def download(self, path: str, **query: str) -> AsyncIterator[tuple[httpx.Headers, AsyncIterator[bytes]]]:
+        """The headers of a GET, and its content piece by piece. Raises `NotReachable` when it breaks off, also in the middle."""
+        timeout = httpx.Timeout(_FILE_SECONDS, connect=5.0, pool=None)
+        response = await self._send("GET", path, params=query, timeout=timeout, stream=True)
+        try:
+            yield response.headers, self._pieces(response)
+        finally:
+            await response.aclose()
+
+    async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        try:
+            async for piece in response.aiter_bytes():
+                yield piece
+        except httpx.TransportError as error:
+            raise self._not_reachable(error) from error
 
     async def upload(self, path: str, filename: str, file: Any) -> Json:
         """One file as a multipart form, read in pieces of 64 KiB while it is sent. `file` needs `read`, `seek` and `fileno`.
@@ -136,29 +171,31 @@ class Api:
         Sent again after a lost connection and when the server is busy or away for a moment. The key makes the server do it
         once, also when its answer to the first try was lost.
         """
-        key = str(uuid4())
+        # The server looks at the content; a guess from the name would only be noise.
+        return await self._sent(path, file, files={"file": (filename, file, "application/octet-stream")})
+
+    async def send_archive(self, path: str, file: Any, **query: str | None) -> Json:
+        """One ZIP archive as the body of a POST, otherwise as `upload`."""
+        given = {name: value for name, value in query.items() if value is not None}
+        headers = {"Content-Type": "application/zip", "Content-Length": str(os.fstat(file.fileno()).st_size)}
+        return await self._sent(path, file, params=given, content=_Pieces(file), headers=headers)
+
+    async def _sent(self, path: str, file: Any, *, headers: Mapping[str, str] | None = None, **request: Any) -> Json:
+        named = {"Idempotency-Key": str(uuid4()), **(headers or {})}
+        timeout = httpx.Timeout(_FILE_SECONDS, connect=5.0, pool=None)
         for pause in (*_UPLOAD_PAUSES, None):
             file.seek(0)
             try:
-                return await self._upload_once(path, filename, file, key)
+                return _body(await self._send("POST", path, timeout=timeout, headers=named, **request))
             except (NotReachable, Refused) as error:
                 if pause is None or not passes(error):
                     raise
             await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    async def _upload_once(self, path: str, filename: str, file: Any, key: str) -> Json:
-        # The server looks at the content; a guess from the name would only be noise.
-        files = {"file": (filename, file, "application/octet-stream")}
-        timeout = httpx.Timeout(300.0, connect=5.0, pool=None)
-        return _body(await self._send("POST", path, files=files, timeout=timeout, headers={"Idempotency-Key": key}))
-
     async def sign_in(self, email: str, password: str) -> Tokens:
         """Tokens for an e-mail address and a password."""
-        answer = await self._raw("POST", f"{API}/auth/login", json={"email": email, "password": password})
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
-            raise NotSignedIn(_sentence(answer.status_code, _problem(answer)))
-        return Tokens.answered(email, _body(_checked(answer)))
+        return Tokens.answered(email, await self.public("POST", "/auth/login", {"email": email, "password": password}))
 
     async def sign_out(self, tokens: Tokens) -> None:
         """Ends a sign-in on the server."""
@@ -293,71 +330,6 @@ class Api:
         if isinstance(error, httpx.TimeoutException):
             return NotReachable(f"{url} did not answer in time. Try again, or look at its logs.")
         return NotReachable(f"The connection to {url} broke off ({type(error).__name__}). Try again in a moment.")
-
-
-async def workspace_of(api: Api, name: str | None) -> str:
-    """The id of a workspace given by id or name; of the caller's default workspace without one."""
-    if name is None:
-        found: str = (await api.get("/users/me"))["default_workspace_id"]
-        return found
-    workspaces = [item async for item in every(api, "/workspaces")]
-    matches = [item["id"] for item in workspaces if name in (item["id"], item["name"])]
-    if len(matches) == 1:
-        return str(matches[0])
-    if matches:
-        raise ClientError(f"{len(matches)} workspaces are called {name!r}. Give the id instead: {', '.join(matches)}")
-    names = ", ".join(item["name"] for item in workspaces)
-    raise ClientError(f"There is no workspace {name!r}. There are: {names}")
-
-
-async def document_of(api: Api, workspace: str, name: str) -> Json:
-    """A document given by id, by the beginning of its id, or by its filename."""
-    path = f"/workspaces/{workspace}/documents"
-    if _ID.fullmatch(name):
-        with contextlib.suppress(Refused):
-            return await api.get(f"{path}/{name}")
-    matches = [item async for item in every(api, path, q=name[:200]) if item["filename"] == name]
-    if not matches and _START_OF_ID.fullmatch(name):
-        matches = [item async for item in every(api, path) if item["id"].startswith(name.lower())]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise ClientError(f"{name!r} may be any of {len(matches)} documents. Give the id: {', '.join(d['id'] for d in matches)}")
-    raise ClientError(f"There is no document {name!r}. docutalk status lists them.")
-
-
-async def source_of(api: Api, workspace: str, name: str) -> Json:
-    """A source given by id, by the beginning of its id, or by its name."""
-    sources = [item async for item in every(api, f"/workspaces/{workspace}/sources")]
-    matches = [s for s in sources if s["name"] == name] or [s for s in sources if s["id"].startswith(name.lower())]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise ClientError(f"{name!r} may be any of {len(matches)} sources. Give the id: {', '.join(s['id'] for s in matches)}")
-    raise ClientError(f"There is no source {name!r}. docutalk sources list shows them.")
-
-
-async def session_of(api: Api, workspace: str, name: str) -> Json:
-    """A conversation given by id, by the beginning of its id, or by its title; `last` is the one that was used last."""
-    path = f"/workspaces/{workspace}/chat/sessions"
-    if name == "last":
-        found: list[Json] = (await api.get(path, per_page=1))["items"]
-        if not found:
-            raise ClientError("There is no conversation yet. Begin one: docutalk ask QUESTION")
-        return found[0]
-    if _ID.fullmatch(name):
-        with contextlib.suppress(Refused):
-            return await api.get(f"{path}/{name}")
-    sessions = [item async for item in every(api, path)]
-    matches = [item for item in sessions if item["title"] == name]
-    if not matches and _START_OF_ID.fullmatch(name):
-        matches = [item for item in sessions if item["id"].startswith(name.lower())]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        ids = ", ".join(item["id"] for item in matches)
-        raise ClientError(f"{name!r} may be any of {len(matches)} conversations. Give the id: {ids}")
-    raise ClientError(f"There is no conversation {name!r}. docutalk sessions list shows them.")
 
 
 async def every(api: Api, path: str, **query: str | int | None) -> AsyncIterator[Json]:

@@ -11,7 +11,8 @@ import typer
 from docutalk_common import content_type as types
 
 from docutalk_cli import moments
-from docutalk_cli.client import Api, document_of, source_of
+from docutalk_cli.client import Api
+from docutalk_cli.lookup import document_of, source_of
 
 Documents = Annotated[list[str] | None, typer.Option("--document", "-d", help="Only in this; may be repeated.")]
 Types = Annotated[list[str] | None, typer.Option("--type", "-t", metavar="pdf", help="Only in such files; may be repeated.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from docutalk_cli.client import Api, ClientError, Json, NotReachable, Refused, passes
 
@@ -19,6 +19,8 @@ _SHORTEST_SECONDS = 0.25
 # An event may be lost with a connection; without a stream this is all there is.
 _LIVE_SECONDS = 15.0
 _POLL_SECONDS = 1.0
+_FAILURES = 30
+_AWAY_SECONDS = 2.0
 
 
 class Follower:
@@ -81,6 +83,18 @@ async def workspace_progress(api: Api, workspace: str, on_change: Callable[[Json
         await asyncio.sleep(_LIVE_SECONDS)
 
 
+async def persistently(look: Callable[[], Awaitable[Json]]) -> Json:
+    """What `look` returns, tried again through a minute in which the server is away or busy: what it works on goes on."""
+    for _ in range(_FAILURES):
+        try:
+            return await look()
+        except (NotReachable, Refused) as error:
+            if not passes(error):
+                raise
+        await asyncio.sleep(_AWAY_SECONDS)
+    return await look()
+
+
 async def patiently(api: Api, follower: Follower, document: str, on_change: Callable[[Json], None]) -> Json:
     """`until_final`, going on through a minute in which the server is away or busy: documents are safe meanwhile."""
     failures = 0
@@ -95,6 +109,6 @@ async def patiently(api: Api, follower: Follower, document: str, on_change: Call
             return await follower.until_final(document, changed)
         except (NotReachable, Refused) as error:
             failures += 1
-            if failures > 30 or not passes(error):
+            if failures > _FAILURES or not passes(error):
                 raise
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(_AWAY_SECONDS)

@@ -37,6 +37,14 @@ def future(text: str, now: datetime, *, option: str) -> str:
     return found.isoformat()
 
 
+def hours(text: str, *, option: str) -> int:
+    """How long, in whole hours (`36h`, `7d`, `2w`). Raises `BadParameter`."""
+    length = _length(text)
+    if length is None or length < timedelta(hours=1):
+        raise typer.BadParameter(f"{text!r} is no length of an hour or more: write 36h, 7d, 2w", param_hint=option)
+    return int(length / timedelta(hours=1))
+
+
 def _length(text: str) -> timedelta | None:
     match = _LENGTH.fullmatch(text.strip().lower())
     return None if match is None else timedelta(**{_UNITS[match[2]]: int(match[1])})

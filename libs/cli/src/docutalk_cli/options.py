@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from docutalk_cli.account import TokenStore, find_account
-from docutalk_cli.client import Api, ClientError, workspace_of
+from docutalk_cli.client import Api, ClientError
+from docutalk_cli.lookup import workspace_of
 from docutalk_cli.output import Exit, Output
 
 Url = Annotated[str | None, typer.Option("--url", envvar="DOCUTALK_URL", help="Where DocuTalk is.", show_default=False)]
@@ -23,9 +24,10 @@ HomeFolder = Annotated[
 Workspace = Annotated[
     str | None,
     typer.Option(
-        "--workspace", "-w", envvar="DOCUTALK_WORKSPACE", help="Workspace, by id or name. [default: yours]", show_default=False
+        "--workspace", "-w", envvar="DOCUTALK_WORKSPACE", help="Workspace, by id or name. \\[default: yours]", show_default=False
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -73,6 +73,12 @@ class Output:
         sys.stdout.write(_CONTROL.sub("\ufffd", text))
         sys.stdout.flush()
 
+    def fields(self, values: Mapping[str, str | Text]) -> None:
+        """A line for each, the names under each other."""
+        width = max(map(len, values), default=0) + _GAP
+        for name, value in values.items():
+            self.line(Text.assemble((name.ljust(width), "bold"), value))
+
     def note(self, text: str | Text) -> None:
         """A remark that is not part of the result."""
         remark = Text(text, style="dim") if isinstance(text, str) else text
@@ -145,6 +151,15 @@ def place(item: Mapping[str, Any]) -> str:
 def count(number: int, noun: str) -> str:
     """`1 page`, `2 pages`, `1,200 pages`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def size_text(size: int) -> str:
+    """`812 B`, `34 KB`, `1.2 MB`; a kilobyte is 1000 bytes."""
+    if size < 1000:
+        return f"{size} B"
+    if size < 1_000_000:
+        return f"{size / 1000:.0f} KB"
+    return f"{size / 1_000_000:.1f} MB" if size < 1_000_000_000 else f"{size / 1_000_000_000:.1f} GB"
 
 
 def duration(seconds: float) -> str:

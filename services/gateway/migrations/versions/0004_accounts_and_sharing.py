@@ -44,6 +44,8 @@ def upgrade() -> None:
     op.add_column("workspaces", sa.Column("max_documents", sa.BigInteger))
     op.add_column("workspaces", sa.Column("max_bytes", sa.BigInteger))
     op.add_column("workspaces", sa.Column("max_questions_per_day", sa.Integer))
+    # For what counts or deletes them: the index of current versions has only those.
+    _index("uploads", "workspace_id")
     op.create_index("posted_messages_of_workspace", "posted_messages", ["workspace_id", "created_at"])
     _sign_ins()
     op.add_column("api_keys", sa.Column("scopes", ARRAY(sa.Text), nullable=False, server_default=f"{{{ALL_SCOPES}}}"))
@@ -124,6 +126,7 @@ def _accounts() -> None:
         sa.Column("code_verifier", sa.Text, nullable=False),
         sa.Column("return_to", sa.Text),
         sa.Column("code_challenge", sa.Text),
+        sa.Column("invitation_hash", sa.LargeBinary),
         _time("expires_at"),
     )
     _index("openid_flows", "expires_at")
@@ -255,6 +258,8 @@ def _records() -> None:
         _time("created_at", now=True),
         _time("finished_at", nullable=True),
         _time("held_until", nullable=True),
+        sa.Column("held_by", sa.Uuid),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     )
     _index("imports", "user_id")
     _index("imports", "finished_at")
@@ -277,6 +282,7 @@ def downgrade() -> None:
     op.create_index("refresh_tokens_user_id", "refresh_tokens", ["user_id"])
     for column in (sa.Column("user_agent", sa.Text), sa.Column("address", sa.Text), _time("revoked_at", nullable=True)):
         op.add_column("refresh_tokens", column)
+    op.drop_index("uploads_workspace_id", "uploads")
     op.drop_index("posted_messages_of_workspace", "posted_messages")
     for column_name in ("archived_at", "max_documents", "max_bytes", "max_questions_per_day"):
         op.drop_column("workspaces", column_name)

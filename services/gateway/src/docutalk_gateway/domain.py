@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 from uuid import UUID
 
 from docutalk_common.errors import DocuTalkError
+from email_validator import validate_email
 
+EMAIL_MAX = 254
 PASSWORD_MIN = 8
 PASSWORD_MAX = 1024
 FILENAME_MAX = 255
@@ -30,6 +33,38 @@ class Role(StrEnum):
     def can_write(self) -> bool:
         """Whether documents may be added, changed and deleted."""
         return self is not Role.VIEWER
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a workspace may hold, and how often it may be asked; None: as much and as often as anybody likes."""
+
+    max_documents: int | None = None
+    max_bytes: int | None = None
+    max_questions_per_day: int | None = None
+
+    @property
+    def are_of_storage(self) -> bool:
+        """Whether what it holds has to be counted."""
+        return self.max_documents is not None or self.max_bytes is not None
+
+
+NO_LIMITS = Limits()
+
+
+class ImportStatus(StrEnum):
+    """Where an import is. Until it is `importing` nothing has been changed."""
+
+    QUEUED = "queued"
+    CHECKING = "checking"
+    IMPORTING = "importing"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing changes any more."""
+        return self in {ImportStatus.DONE, ImportStatus.FAILED}
 
 
 class Scope(StrEnum):
@@ -62,6 +97,13 @@ class ShareTarget(StrEnum):
     SESSION = "session"
 
 
+class ErasureKind(StrEnum):
+    """What is erased."""
+
+    WORKSPACE = "workspace"
+    USER = "user"
+
+
 class GatewayError(DocuTalkError):
     """Something that the caller did, or may not do. `api/problems.py` knows the status."""
 
@@ -81,6 +123,15 @@ class WrongCredentials(GatewayError):
         super().__init__("The e-mail address or the password is wrong.")
 
 
+class WrongPassword(GatewayError):
+    """Somebody who is signed in gave another password than theirs. Not 401: their sign-in is fine, a client would refresh it."""
+
+    code = "wrong_password"
+
+    def __init__(self) -> None:
+        super().__init__("The current password is wrong. Nothing was changed.")
+
+
 class InvalidRefreshToken(GatewayError):
     """Unknown, expired, revoked or used before. In the last case the whole family is revoked."""
 
@@ -97,6 +148,19 @@ class RegistrationClosed(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("Registration is closed on this server. Ask its administrator for an account.")
+
+
+class OpenIdRefused(GatewayError):
+    """Whoever comes from the OpenID provider is not let in, or did not come by the way that they were sent. The message says why,
+    and what to do."""
+
+    code = "openid_refused"
+
+
+class OpenIdFault(GatewayError):
+    """The OpenID provider answers with what is not valid, or does not accept this server. The log says more than the message."""
+
+    code = "openid_fault"
 
 
 class EmailTaken(GatewayError):
@@ -143,6 +207,25 @@ class TooManyRequests(GatewayError):
     def __init__(self, reason: str, retry_after: float) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class WrongSharePassword(GatewayError):
+    """A share link has a password, and this is not it."""
+
+    code = "share_password"
+
+
+class QuestionsUsedUp(TooManyRequests):
+    """A workspace was asked as often today as it may be. `retry_after`: the seconds until midnight, UTC."""
+
+    code = "questions_used_up"
+
+    def __init__(self, per_day: int, retry_after: float) -> None:
+        super().__init__(
+            f"This workspace may be asked {per_day} questions a day, and was asked them today. Ask again in"
+            f" {retry_after / 3600:.1f} hours, at midnight UTC, or let an administrator raise the limit.",
+            retry_after,
+        )
 
 
 class TooManyApiKeys(GatewayError):
@@ -240,6 +323,27 @@ class DocumentNotRegistered(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("The document was accepted a moment ago and is not registered yet. Try again in a moment.")
+
+
+def clean_email(raw: str) -> str:
+    """An address as it is stored. Raises `ValueError` for what is none."""
+    # Installations in a private network have addresses like admin@office.local.
+    return validate_email(raw, check_deliverability=False, test_environment=True, globally_deliverable=False).normalized
+
+
+class ArchiveRefused(GatewayError):
+    """An archive cannot become a workspace. The message says which part of it, and why."""
+
+    code = "archive_refused"
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be stored and hashed: no NUL, and no half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in value
 
 
 def clean_filename(raw: str) -> str:

@@ -10,7 +10,8 @@ import typer
 from docutalk_cli import filters
 from docutalk_cli.answer_stream import AnswerStream
 from docutalk_cli.answers import remarks, show_sources, usage_text
-from docutalk_cli.client import Api, ClientError, Json, session_of
+from docutalk_cli.client import Api, ClientError, Json
+from docutalk_cli.lookup import session_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output
 

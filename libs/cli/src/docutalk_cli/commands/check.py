@@ -50,7 +50,7 @@ def check(
         str | None, typer.Option(help="Look at the environment of this one service instead: " + ", ".join(SERVICES) + ".")
     ] = None,
     home: Annotated[
-        Path | None, typer.Option(help="The state folder. [default: .docutalk]", envvar="DOCUTALK_HOME", show_default=False)
+        Path | None, typer.Option(help="The state folder. \\[default: .docutalk]", envvar="DOCUTALK_HOME", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:

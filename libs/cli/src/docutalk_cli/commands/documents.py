@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from docutalk_cli.client import Api, Json, Refused, document_of, source_of
-from docutalk_cli.commands.status import size_text
+from docutalk_cli.client import Api, Json, Refused
 from docutalk_cli.commands.upload import is_bad, outcome
 from docutalk_cli.follow import Follower, patiently
+from docutalk_cli.lookup import document_of, source_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
-from docutalk_cli.output import Exit, Output, count
+from docutalk_cli.output import Exit, Output, count, size_text
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[DOCUMENTS]...", help="Ids, beginnings of ids, or filenames.")]
 FromSource = Annotated[str | None, typer.Option("--source", help="All documents that this source brought.")]

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from docutalk_cli.client import Json, document_of, every
+from docutalk_cli.client import Json, every
+from docutalk_cli.lookup import document_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
 from docutalk_cli.output import Exit, Output
 
@@ -35,7 +36,7 @@ _LEFT_OUT = frozenset(
 
 
 def events(
-    document: Annotated[str | None, typer.Argument(help="Id or filename. [default: the whole workspace]")] = None,
+    document: Annotated[str | None, typer.Argument(help="Id or filename. \\[default: the whole workspace]")] = None,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")] = False,
     workspace: Workspace = None,

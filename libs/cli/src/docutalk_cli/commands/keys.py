@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from docutalk_cli import moments
-from docutalk_cli.client import Api, ClientError, Json, every
+from docutalk_cli.client import Api, Json, every
+from docutalk_cli.lookup import one_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, run_connected
 from docutalk_cli.output import Exit, Output, time_text
 
@@ -21,13 +23,30 @@ app = typer.Typer(
 )
 
 KEYS = "/users/me/api-keys"
-_COLUMNS = ("name", "key", "created", "expires", "last used", "id")
+_COLUMNS = ("name", "key", "may", "created", "expires", "last used", "id")
+
+
+class Scope(StrEnum):
+    """What a key may do; never more than its owner."""
+
+    DOCUMENTS_READ = "documents:read"
+    DOCUMENTS_WRITE = "documents:write"
+    SEARCH = "search"
+    CHAT = "chat"
+    WORKSPACES_READ = "workspaces:read"
+    WORKSPACES_MANAGE = "workspaces:manage"
 
 
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     *,
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(
+            "--scope", help="What it may do; may be repeated. \\[default: all but workspaces:manage]", show_default=False
+        ),
+    ] = None,
     expires: Annotated[
         str | None,
         typer.Option("--expires", metavar="90d", help="When it ends, which it never does without: 36h, 90d, 12w, or a day."),
@@ -38,7 +57,7 @@ def create(
 ) -> None:
     """Make a key. It is printed this once."""
     output = Output(as_json=as_json)
-    body = {"name": name}
+    body: Json = {"name": name} | ({"scopes": [item.value for item in scope]} if scope else {})
     if expires is not None:
         body["expires_at"] = moments.future(expires, datetime.now(UTC), option="--expires")
 
@@ -50,7 +69,8 @@ def create(
             return Exit.OK
         # The key alone on standard output, for `KEY=$(docutalk keys create ci)`.
         output.line(created["key"])
-        output.note("\nKeep it now: it is not shown again. Other programs sign in with it at")
+        output.note(f"\nKeep it now: it is not shown again. It may: {', '.join(created['scopes'])}.")
+        output.note("Other programs sign in with it at")
         output.note(f"  OpenAI's API  {addresses['openai']}")
         output.note(f"  MCP           {addresses['mcp']}")
         return Exit.OK
@@ -69,7 +89,7 @@ def list_keys(url: Url = None, home: HomeFolder = None, as_json: AsJson = False)
             output.json({"api_keys": found})
         elif found or not output.interactive:
             rows = [_row(key) for key in found]
-            output.table(_COLUMNS, rows, wide="name", optional=("id", "created"))
+            output.table(_COLUMNS, rows, wide="name", optional=("id", "created", "may"))
         else:
             output.line("There are no keys. Make one: docutalk keys create NAME")
         return Exit.OK
@@ -88,7 +108,8 @@ def revoke(
     output = Output(as_json=as_json)
 
     async def work(api: Api) -> Exit:
-        found = await _key_of(api, key)
+        keys = [item async for item in every(api, KEYS)]
+        found = one_of(keys, key, "name", "hint", noun="key", hint="docutalk keys list shows them.")
         await api.delete(f"{KEYS}/{found['id']}")
         if as_json:
             output.json({"id": found["id"]})
@@ -99,17 +120,6 @@ def revoke(
     run_connected(output, url, home, work)
 
 
-async def _key_of(api: Api, name: str) -> Json:
-    keys = [item async for item in every(api, KEYS)]
-    matches = [item for item in keys if name in (item["name"], item["hint"])]
-    matches = matches or [item for item in keys if name and item["id"].startswith(name.lower())]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise ClientError(f"{name!r} may be any of {len(matches)} keys. Give the id: {', '.join(k['id'] for k in matches)}")
-    raise ClientError(f"There is no key {name!r}. docutalk keys list shows them.")
-
-
 def _row(key: Json) -> list[str | Text]:
     expires = Text(time_text(key["expires_at"]) if key["expires_at"] else "never")
     if key["expires_at"] and datetime.fromisoformat(key["expires_at"]) <= datetime.now(UTC):
@@ -117,6 +127,7 @@ def _row(key: Json) -> list[str | Text]:
     return [
         key["name"],
         key["hint"],
+        ", ".join(key["scopes"]),
         time_text(key["created_at"]),
         expires,
         time_text(key["last_used_at"]) if key["last_used_at"] else "never",

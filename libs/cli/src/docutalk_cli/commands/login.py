@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
-from docutalk_cli.account import Account, TokenStore, find_account
+from docutalk_cli import prompts
+from docutalk_cli.account import Account, Tokens, TokenStore, find_account, place_only
 from docutalk_cli.client import Api
+from docutalk_cli.openid import openid_tokens
 from docutalk_cli.options import AsJson, HomeFolder, Url, run
 from docutalk_cli.output import Exit, Output
 
@@ -21,6 +22,9 @@ def login(
         str | None,
         typer.Option(envvar="DOCUTALK_PASSWORD", help="Better asked for, or given by the variable: command lines can be seen."),
     ] = None,
+    openid: Annotated[
+        bool, typer.Option("--openid", help="In a browser on this machine, at the OpenID provider of the server.")
+    ] = False,
     url: Url = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
@@ -28,29 +32,38 @@ def login(
     """Sign in, so that later commands need no password. Tokens are kept in your configuration folder."""
     output = Output(as_json=as_json)
     store = TokenStore()
-    address = find_account(url, home, _place_only(os.environ), store).url
-    who = email or typer.prompt("E-mail", err=True)
-    secret = password or typer.prompt("Password", hide_input=True, err=True)
+    address = find_account(url, home, place_only(os.environ), store).url
 
     async def work() -> Exit:
         async with Api(Account(address), store) as api:
-            tokens = await api.sign_in(who, secret)
+            tokens = await _by_openid(api, output) if openid else await _by_password(api, email, password)
         with store.locked():
             store.put(address, tokens)
         if as_json:
-            output.json({"url": address, "email": who})
+            output.json({"url": address, "email": tokens.email})
         else:
-            output.line(f"Signed in at {address} as {who}.")
+            output.line(f"Signed in at {address} as {tokens.email}.")
         return Exit.OK
 
     run(output, work)
+
+
+async def _by_password(api: Api, email: str | None, password: str | None) -> Tokens:
+    return await api.sign_in(email or prompts.ask("E-mail"), password or prompts.password())
+
+
+async def _by_openid(api: Api, output: Output) -> Tokens:
+    answer = await openid_tokens(api, output)
+    # Who it is only the provider knew.
+    async with Api(Account(api.account.url, token=answer["access_token"]), TokenStore()) as signed_in:
+        return Tokens.answered((await signed_in.get("/users/me"))["email"], answer)
 
 
 def logout(url: Url = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
     """Forget the sign-in and end it on the server."""
     output = Output(as_json=as_json)
     store = TokenStore()
-    account = find_account(url, home, _place_only(os.environ), store)
+    account = find_account(url, home, place_only(os.environ), store)
 
     async def work() -> Exit:
         with store.locked():
@@ -84,8 +97,3 @@ def whoami(url: Url = None, home: HomeFolder = None, as_json: AsJson = False) ->
         return Exit.OK
 
     run(output, work)
-
-
-def _place_only(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without who: only where."""
-    return {name: value for name, value in environment.items() if name == "DOCUTALK_PORT"}

@@ -8,7 +8,8 @@ import typer
 from rich.text import Text
 
 from docutalk_cli import filters
-from docutalk_cli.client import Api, Json, document_of, every
+from docutalk_cli.client import Api, Json, every
+from docutalk_cli.lookup import document_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output
 
@@ -17,7 +18,7 @@ _NUMERIC = ("mentions", "documents", "latitude", "longitude")
 
 
 def places(
-    document: Annotated[str | None, typer.Argument(help="Id or filename. [default: the whole workspace]")] = None,
+    document: Annotated[str | None, typer.Argument(help="Id or filename. \\[default: the whole workspace]")] = None,
     *,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the most named first.")] = 50,
     box: filters.Box = None,

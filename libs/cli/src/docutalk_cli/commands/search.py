@@ -33,7 +33,7 @@ def search(
     query: Annotated[str, typer.Argument(help='Words or a question; "quoted words" must be there, -words must not.')],
     *,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, max=_MOST, help="How many passages. [default: 10]", show_default=False)
+        int | None, typer.Option("--limit", "-n", min=1, max=_MOST, help="How many passages. \\[default: 10]", show_default=False)
     ] = None,
     mode: Annotated[Mode, typer.Option(help="By meaning and words, or by one of them.")] = Mode.HYBRID,
     document: filters.Documents = None,

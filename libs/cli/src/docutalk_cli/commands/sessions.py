@@ -10,7 +10,8 @@ import typer
 from rich.text import Text
 
 from docutalk_cli.answers import remarks, show_sources, usage_text
-from docutalk_cli.client import Api, Json, every, session_of
+from docutalk_cli.client import Api, Json, every
+from docutalk_cli.lookup import session_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output, count, json_text, one_line, time_text
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from docutalk_cli.client import Api, document_of
+from docutalk_cli.client import Api
+from docutalk_cli.lookup import document_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output
 from docutalk_cli.snippet import snippet

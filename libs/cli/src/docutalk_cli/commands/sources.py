@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from docutalk_cli.client import Api, Json, every, source_of
+from docutalk_cli.client import Api, Json, every
+from docutalk_cli.lookup import source_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, run_in_workspace
 from docutalk_cli.output import Exit, Output, count, duration, time_text
 
@@ -26,7 +27,7 @@ _RUN_COLUMNS = ("began", "by", "status", "found", "new", "changed", "unchanged",
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 Named = Annotated[str, typer.Argument(metavar="SOURCE", help="Id or name.")]
-Name = Annotated[str | None, typer.Option("--name", help="What it is called. [default: from what it collects]")]
+Name = Annotated[str | None, typer.Option("--name", help="What it is called. \\[default: from what it collects]")]
 Every = Annotated[str | None, typer.Option("--every", metavar="1h", help="Collect again and again: 30m, 6h, 1d.")]
 Cron = Annotated[str | None, typer.Option("--cron", metavar="'0 6 * * 1-5'", help="Collect at these times (five fields).")]
 Zone = Annotated[str, typer.Option("--timezone", help="In which --cron is meant, for example Europe/Berlin.")]

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from docutalk_cli.client import Json, document_of, every
+from docutalk_cli.client import Json, every
+from docutalk_cli.lookup import document_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
-from docutalk_cli.output import Exit, Output, duration, status_text
+from docutalk_cli.output import Exit, Output, duration, size_text, status_text
 
 _COLUMNS = ("status", "document", "pages", "passages", "size", "id")
 _NUMERIC = ("pages", "passages", "size")
@@ -17,7 +18,7 @@ _OPTIONAL = ("id", "size", "passages")
 
 
 def status(
-    documents: Annotated[list[str] | None, typer.Argument(help="Ids, beginnings of ids, or filenames. [default: all]")] = None,
+    documents: Annotated[list[str] | None, typer.Argument(help="Ids, beginnings of ids, or filenames. \\[default: all]")] = None,
     *,
     only: Annotated[str | None, typer.Option("--status", help="Only documents in this status, for example failed.")] = None,
     workspace: Workspace = None,
@@ -75,12 +76,3 @@ def _row(document: Json) -> list[str | Text]:
 
 def _number(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
-
-
-def size_text(size: int) -> str:
-    """`812 B`, `34 KB`, `1.2 MB`; a kilobyte is 1000 bytes."""
-    if size < 1000:
-        return f"{size} B"
-    if size < 1_000_000:
-        return f"{size / 1000:.0f} KB"
-    return f"{size / 1_000_000:.1f} MB" if size < 1_000_000_000 else f"{size / 1_000_000_000:.1f} GB"

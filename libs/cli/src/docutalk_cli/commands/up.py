@@ -26,7 +26,7 @@ _FRAME_SECONDS = 0.1
 
 def up(
     home: Annotated[
-        Path | None, typer.Option(help="The state folder. [default: .docutalk]", envvar="DOCUTALK_HOME", show_default=False)
+        Path | None, typer.Option(help="The state folder. \\[default: .docutalk]", envvar="DOCUTALK_HOME", show_default=False)
     ] = None,
     port: Annotated[int, typer.Option(help="The port of the web API.", envvar="DOCUTALK_PORT", min=1, max=65535)] = 8000,
 ) -> None:

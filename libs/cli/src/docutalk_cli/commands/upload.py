@@ -16,8 +16,9 @@ from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from docutalk_cli.bars import Bars
-from docutalk_cli.client import Api, ClientError, Json, NotReachable, NotSignedIn, document_of
+from docutalk_cli.client import Api, ClientError, Json, NotReachable, NotSignedIn
 from docutalk_cli.follow import Follower, patiently, workspace_progress
+from docutalk_cli.lookup import document_of
 from docutalk_cli.options import AsJson, HomeFolder, Url, Workspace, in_workspace, run
 from docutalk_cli.output import Exit, Output, count, duration
 from docutalk_cli.paths import Found, NothingThere, find_files, summary
@@ -134,7 +135,7 @@ class _Sending:
                 began = time.monotonic()
                 with path.open("rb") as file:
                     row = self._board.add(path.name, os.fstat(file.fileno()).st_size)
-                    answer = await self._api.upload(self._target, path.name, _Counted(file, row.sent))
+                    answer = await self._api.upload(self._target, path.name, Counted(file, row.sent))
                 self._board.sent += 1
             document: Json = dict(answer["documents"][0]) if "documents" in answer else answer
             said = {"duplicate_of": document.get("duplicate_of"), "unchanged": document.get("unchanged", False)}
@@ -152,7 +153,7 @@ class _Sending:
         return document
 
 
-class _Counted:
+class Counted:
     """A file that tells how much of it was read, which is what was sent."""
 
     def __init__(self, file: Any, sent: Callable[[int], None]) -> None:

@@ -1,15 +1,19 @@
-"""The audit log: written in the transaction of what it tells of."""
+"""The audit log: written in the transaction of what it tells of, and read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import cast
 from uuid import UUID
 
 from docutalk_common.contracts.envelope import uuid7
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_gateway.adapters.models import AuditEntry
+from docutalk_gateway.adapters.models import AuditEntry, Member, User
 
 
 class Action(StrEnum):
@@ -95,3 +99,56 @@ def note(
             details=details,
         )
     )
+
+
+@dataclass(frozen=True)
+class EntryFilter:
+    """Which entries are asked for; None: whatever it is. `since` is the first moment, `until` the first one after."""
+
+    action: Action | None = None
+    actor_id: UUID | None = None
+    workspace_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """In SQL."""
+        given = {
+            AuditEntry.action: self.action.value if self.action else None,
+            AuditEntry.actor_id: self.actor_id,
+            AuditEntry.workspace_id: self.workspace_id,
+        }
+        found = [column == value for column, value in given.items() if value is not None]
+        if self.since is not None:
+            found.append(AuditEntry.at >= self.since)
+        if self.until is not None:
+            found.append(AuditEntry.at < self.until)
+        return found
+
+
+async def entries(
+    session: AsyncSession, wanted: EntryFilter, *, members_only: bool, offset: int, limit: int
+) -> tuple[Sequence[tuple[AuditEntry, str | None]], int]:
+    """A page of entries, newest first, each with the name of who did it, and how many there are. With `members_only` those who
+    are no members of the entry's workspace (any more) have no name."""
+    known: ColumnElement[bool] = User.id == AuditEntry.actor_id
+    if members_only:
+        member = select(Member.user_id).where(Member.workspace_id == AuditEntry.workspace_id)
+        known = and_(known, User.id.in_(member))
+    conditions = wanted.conditions()
+    query = (
+        select(AuditEntry, func.coalesce(User.display_name, User.email))
+        .outerjoin(User, known)
+        .where(*conditions)
+        .order_by(AuditEntry.id.desc())
+        .offset(offset)
+        .limit(limit)
+    )
+    found = [(entry, name) for entry, name in await session.execute(query)]
+    total = await session.scalar(select(func.count()).select_from(AuditEntry).where(*conditions))
+    return found, cast("int", total)
+
+
+async def delete_entries(session: AsyncSession, before: datetime) -> None:
+    """Entries are kept for a time."""
+    await session.execute(delete(AuditEntry).where(AuditEntry.at < before))

@@ -102,7 +102,7 @@ class Upload(Base):
 
     document_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True, server_default="1")
-    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspaces.id"))
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspaces.id"), index=True)
     uploaded_by: Mapped[UUID]
     filename: Mapped[str]
     content_type: Mapped[str]
@@ -206,7 +206,7 @@ class OpenIdIdentity(Base):
 
 class OpenIdFlow(Base):
     """Somebody was sent to the provider and has not come back; any gateway may receive them. `browser_hash` is of a cookie, so
-    that nobody can make another person's browser finish their own sign-in."""
+    that nobody can make another person's browser finish their own sign-in; `invitation_hash` of the invitation they came with."""
 
     __tablename__ = "openid_flows"
 
@@ -216,6 +216,7 @@ class OpenIdFlow(Base):
     code_verifier: Mapped[str]
     return_to: Mapped[str | None]
     code_challenge: Mapped[str | None]
+    invitation_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
@@ -354,7 +355,8 @@ class ErasureReceipt(Base):
 
 class Import(Base):
     """An archive that becomes a workspace. `status` is `queued`, `checking`, `importing`, `done` or `failed`; `held_until` says
-    how long the gateway that works on it may be silent before another one takes it up."""
+    how long the gateway that works on it, as `held_by`, may be silent before another one takes it up. `attempts` counts those
+    that ended without a word. From `importing` on there is a workspace, without members until it is `done`."""
 
     __tablename__ = "imports"
 
@@ -372,3 +374,5 @@ class Import(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     finished_at: Mapped[datetime | None] = mapped_column(index=True)
     held_until: Mapped[datetime | None]
+    held_by: Mapped[UUID | None]
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")

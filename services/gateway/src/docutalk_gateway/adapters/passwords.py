@@ -14,7 +14,8 @@ class Passwords:
     def __init__(self, *, parallel: int = 2) -> None:
         self._hasher = PasswordHash.recommended()
         self._slots = asyncio.Semaphore(parallel)
-        self._nobody: str | None = None
+        # Made here and not when it is first needed: the first unknown account would be told by its time.
+        self._nobody = self._hasher.hash(secrets.token_urlsafe(16))
 
     async def hash(self, password: str) -> str:
         """The Argon2id hash in PHC format."""
@@ -23,12 +24,10 @@ class Passwords:
 
     async def matches(self, password: str, hashed: str | None) -> bool:
         """Whether the password fits. Without a hash (no such account) it takes as long and is False."""
-        if hashed is None:
-            if self._nobody is None:
-                self._nobody = await self.hash(secrets.token_urlsafe(16))
-            hashed_or_dummy = self._nobody
-        else:
-            hashed_or_dummy = hashed
+        return (await self.check(password, hashed))[0]
+
+    async def check(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+        """The same, and for a password that fits a new hash when the old one has other parameters than are used now."""
         async with self._slots:
-            fits = await asyncio.to_thread(self._hasher.verify, password, hashed_or_dummy)
-        return fits and hashed is not None
+            fits, renewed = await asyncio.to_thread(self._hasher.verify_and_update, password, hashed or self._nobody)
+        return (fits, renewed) if hashed is not None else (False, None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,3 +26,26 @@ async def take(session: AsyncSession, bucket: str, *, most: int, seconds: int, a
         ).returning(RateWindow.taken)
     )
     return None if cast("int", taken) <= most else max(1.0, (ends_at - now) / timedelta(seconds=1))
+
+
+async def clear(session: AsyncSession, bucket: str) -> None:
+    """Nothing of it has been taken."""
+    await session.execute(delete(RateWindow).where(RateWindow.bucket == bucket))
+
+
+async def delete_ended(session: AsyncSession, now: datetime) -> None:
+    """Windows that have ended limit nobody."""
+    await session.execute(delete(RateWindow).where(RateWindow.ends_at < now))
+
+
+def network_of(address: str | None) -> str:
+    """Whom a limit for an address is for. Whoever has one IPv6 address has the 2^64 around it."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return address or "unknown"
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))

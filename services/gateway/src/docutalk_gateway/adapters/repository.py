@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Integer, Uuid, Values, column, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, Integer, Uuid, Values, column, delete, exists, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -74,15 +74,21 @@ async def add_sign_in(session: AsyncSession, sign_in: SignIn) -> None:
     await session.flush()
 
 
-async def signed_in_user(session: AsyncSession, sign_in_id: UUID) -> User | None:
-    """Whose sign-in it is; None when it was ended or has expired, or the account is disabled."""
+async def signed_in_user(session: AsyncSession, sign_in_id: UUID, *, signed_with: str | None = None) -> User | None:
+    """Whose sign-in it is; None when it was ended or has expired, the account is disabled, or nothing is accepted any more that
+    was signed with the key `signed_with`."""
+    accepted = _key_is_accepted(signed_with) if signed_with is not None else true()
     return cast(
         "User | None",
         await session.scalar(
             select(User)
             .join(SignIn, SignIn.user_id == User.id)
             .where(
-                SignIn.id == sign_in_id, SignIn.revoked_at.is_(None), SignIn.expires_at > func.now(), User.disabled_at.is_(None)
+                SignIn.id == sign_in_id,
+                SignIn.revoked_at.is_(None),
+                SignIn.expires_at > func.now(),
+                User.disabled_at.is_(None),
+                accepted,
             )
         ),
     )
@@ -153,6 +159,16 @@ async def signing_keys(session: AsyncSession, now: datetime) -> list[SigningKey]
     return list(rows)
 
 
+def _key_is_accepted(key_id: str) -> ColumnElement[bool]:
+    """Whether this key is accepted, to be asked with each request: what another gateway has retired is known here a minute late."""
+    return exists().where(SigningKey.id == key_id, or_(SigningKey.retires_at.is_(None), SigningKey.retires_at > func.now()))
+
+
+async def accepts_key(session: AsyncSession, key_id: str) -> bool:
+    """The same of one."""
+    return bool(await session.scalar(select(_key_is_accepted(key_id))))
+
+
 async def lock_signing_keys(session: AsyncSession) -> None:
     """Until the end of the transaction nobody else makes or retires a key."""
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("signing_keys", 4))))
@@ -191,6 +207,13 @@ async def api_key_by_hash(session: AsyncSession, key_hash: bytes) -> tuple[ApiKe
         await session.execute(select(ApiKey, User).join(User, User.id == ApiKey.user_id).where(ApiKey.key_hash == key_hash))
     ).first()
     return (row[0], row[1]) if row is not None else None
+
+
+async def user_of_key(session: AsyncSession, key_id: UUID, now: datetime) -> User | None:
+    """Whose key it is; None when it was deleted or has expired, or the account is disabled."""
+    unexpired = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
+    which = (ApiKey.id == key_id, unexpired, User.disabled_at.is_(None))
+    return cast("User | None", await session.scalar(select(User).join(ApiKey, ApiKey.user_id == User.id).where(*which)))
 
 
 async def mark_key_used(session: AsyncSession, key_id: UUID, now: datetime, *, unless_since: datetime) -> None:

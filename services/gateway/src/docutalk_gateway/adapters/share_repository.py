@@ -1,15 +1,77 @@
-"""Every query about share links."""
+"""Every query about share links, their visits and their logs."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, CursorResult, Result, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_gateway.adapters.models import Share, ShareVisit
+from docutalk_gateway.adapters.models import Share, ShareAccess, ShareVisit
+
+
+def _changed(result: Result[Any]) -> int:
+    return cast("CursorResult[Any]", result).rowcount
+
+
+def _holds(now: datetime) -> ColumnElement[bool]:
+    return and_(Share.revoked_at.is_(None), or_(Share.expires_at.is_(None), Share.expires_at > now))
+
+
+async def add_share(session: AsyncSession, share: Share) -> None:
+    """Stores a link, with what the database fills in."""
+    session.add(share)
+    await session.flush()
+    await session.refresh(share)
+
+
+async def share_by_hash(session: AsyncSession, token_hash: bytes) -> Share | None:
+    """The link with this token, also one that has ended."""
+    return cast("Share | None", await session.scalar(select(Share).where(Share.token_hash == token_hash)))
+
+
+async def share_of(session: AsyncSession, workspace_id: UUID, share_id: UUID) -> Share | None:
+    """A link of this workspace."""
+    return cast(
+        "Share | None", await session.scalar(select(Share).where(Share.workspace_id == workspace_id, Share.id == share_id))
+    )
+
+
+async def lock_share(session: AsyncSession, workspace_id: UUID, share_id: UUID) -> Share | None:
+    """The same, and nobody else changes or opens it until the end of the transaction."""
+    which = select(Share).where(Share.workspace_id == workspace_id, Share.id == share_id)
+    # Of this strength it lets the log be written meanwhile, whose entries refer to the link.
+    return cast("Share | None", await session.scalar(which.with_for_update(key_share=True)))
+
+
+async def shares_of(session: AsyncSession, workspace_id: UUID, *, offset: int, limit: int) -> tuple[list[Share], int]:
+    """A page of a workspace's links, newest first, also those that have ended, and how many there are."""
+    ours = Share.workspace_id == workspace_id
+    rows = await session.scalars(select(Share).where(ours).order_by(Share.id.desc()).offset(offset).limit(limit))
+    total = await session.scalar(select(func.count()).select_from(Share).where(ours))
+    return list(rows), total or 0
+
+
+async def take_use(session: AsyncSession, share: Share, now: datetime) -> Share | None:
+    """Counts one use, never more than `max_uses`, also when many come at once. None when the link has ended, is used up, or has
+    another password than when `share` was read. Returns the link as it stands now."""
+    return cast(
+        "Share | None",
+        await session.scalar(
+            update(Share)
+            .where(
+                Share.id == share.id,
+                _holds(now),
+                or_(Share.max_uses.is_(None), Share.uses < Share.max_uses),
+                Share.password_hash.is_not_distinct_from(share.password_hash),
+            )
+            .values(uses=Share.uses + 1)
+            .returning(Share)
+            .execution_options(populate_existing=True)
+        ),
+    )
 
 
 async def share_of_visit(session: AsyncSession, visit_id: UUID, now: datetime) -> Share | None:
@@ -19,11 +81,29 @@ async def share_of_visit(session: AsyncSession, visit_id: UUID, now: datetime) -
         await session.scalar(
             select(Share)
             .join(ShareVisit, ShareVisit.share_id == Share.id)
-            .where(
-                ShareVisit.id == visit_id,
-                ShareVisit.expires_at > now,
-                Share.revoked_at.is_(None),
-                or_(Share.expires_at.is_(None), Share.expires_at > now),
-            )
+            .where(ShareVisit.id == visit_id, ShareVisit.expires_at > now, _holds(now))
         ),
     )
+
+
+async def end_visits(session: AsyncSession, share_id: UUID) -> int:
+    """Ends every visit of a link."""
+    return _changed(await session.execute(delete(ShareVisit).where(ShareVisit.share_id == share_id)))
+
+
+async def accesses_of(session: AsyncSession, share_id: UUID, *, offset: int, limit: int) -> tuple[list[ShareAccess], int]:
+    """A page of a link's log, newest first, and how many entries there are."""
+    its = ShareAccess.share_id == share_id
+    rows = await session.scalars(select(ShareAccess).where(its).order_by(ShareAccess.id.desc()).offset(offset).limit(limit))
+    total = await session.scalar(select(func.count()).select_from(ShareAccess).where(its))
+    return list(rows), total or 0
+
+
+async def delete_ended_visits(session: AsyncSession, now: datetime) -> int:
+    """Forgets visits that are over; what was done in them stays in the log."""
+    return _changed(await session.execute(delete(ShareVisit).where(ShareVisit.expires_at < now)))
+
+
+async def delete_old_accesses(session: AsyncSession, before: datetime) -> int:
+    """Forgets what was logged before `before`."""
+    return _changed(await session.execute(delete(ShareAccess).where(ShareAccess.at < before)))

@@ -21,14 +21,17 @@ ISSUER = "docutalk"
 # Tells a key from an access token at a glance, also to programs that look for secrets in published code.
 KEY_PREFIX = "dtk_"
 HINT_LENGTH = 12
+VISIT_SECONDS = 12 * 3600
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom an access token names: a person by the sign-in it came from, or a visitor by the opening of a share link."""
+    """Whom an access token names: a person by the sign-in it came from, or a visitor by the opening of a share link. `key_id` is
+    what it was signed with."""
 
     sign_in_id: UUID | None = None
     visit_id: UUID | None = None
+    key_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,22 @@ class Key:
 class AccessTokens:
     """Signs with the newest of its keys and reads with all of them. The keys change while it is used: `replace`."""
 
-    def __init__(self, *, seconds: int) -> None:
+    def __init__(self, *, seconds: int, visit_seconds: int = VISIT_SECONDS) -> None:
         self._keys: dict[str, Key] = {}
         self._newest: Key | None = None
         self.seconds = seconds
+        self.visit_seconds = visit_seconds
+        """A visitor has nothing to refresh theirs with. It is looked up with each request whether the visit still stands."""
 
     def replace(self, keys: Sequence[Key]) -> None:
         """These keys, newest first, and no others from now on."""
         self._keys = {key.id: key for key in keys}
         self._newest = keys[0]
+
+    @property
+    def longest_seconds(self) -> int:
+        """For which a token of any kind may be valid."""
+        return max(self.seconds, self.visit_seconds)
 
     def knows(self, token: str) -> bool:
         """Whether the token names a key that is here. One that is not may have been made a moment ago by another gateway."""
@@ -68,7 +78,7 @@ class AccessTokens:
         """A token for this person or visitor, valid from now on, and not beyond `until`."""
         assert self._newest is not None, "keys are loaded before anybody signs in"
         now = datetime.now(UTC)
-        expires = now + timedelta(seconds=self.seconds)
+        expires = now + timedelta(seconds=self.seconds if identity.visit_id is None else self.visit_seconds)
         claims: dict[str, Any] = {"iss": ISSUER, "iat": now, "exp": min(expires, until) if until else expires}
         if identity.sign_in_id is not None:
             claims["sid"] = str(identity.sign_in_id)
@@ -84,8 +94,8 @@ class AccessTokens:
                 raise NotSignedIn("The access token is not valid any more. Refresh it or sign in again.")
             claims = jwt.decode(token, key.secret, algorithms=[ALGORITHM], issuer=ISSUER, options={"require": ["exp", "iss"]})
             if "vis" in claims:
-                return Identity(visit_id=UUID(claims["vis"]))
-            return Identity(sign_in_id=UUID(claims["sid"]))
+                return Identity(visit_id=UUID(claims["vis"]), key_id=key.id)
+            return Identity(sign_in_id=UUID(claims["sid"]), key_id=key.id)
         except jwt.ExpiredSignatureError:
             raise NotSignedIn("The access token has expired. Refresh it or sign in again.") from None
         except (jwt.InvalidTokenError, ValueError, KeyError, TypeError, AttributeError):

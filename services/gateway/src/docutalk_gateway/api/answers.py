@@ -14,7 +14,7 @@ from docutalk_gateway.adapters.models import PostedMessage
 from docutalk_gateway.api.context import Access, Gateway
 from docutalk_gateway.domain import ServerStops
 from docutalk_gateway.use_cases.follow_answer import AnswerFrame, AnswerRef, follow_answer
-from docutalk_gateway.use_cases.post_message import NewMessage, Poster, post_message
+from docutalk_gateway.use_cases.post_message import NewMessage, Poster, ShareLimit, post_message
 
 LAST_SECONDS = 5.0
 """For which a process that stops still waits for whole answers; the server would end their requests without a word later."""
@@ -22,13 +22,16 @@ LAST_SECONDS = 5.0
 
 async def post(access: Access, message: NewMessage, *, idempotency_key: str | None = None, body: bytes = b"") -> PostedMessage:
     """Posts a message in the caller's name; see `post_message`. `body` is what a repeated key must come with again."""
-    gateway = access.gateway
+    gateway, grant = access.gateway, access.grant
+    share = ShareLimit(grant.share_id, gateway.settings.share_questions_per_hour) if grant is not None else None
     async with gateway.question_slots:
         return await post_message(
             gateway.db,
             gateway.broker.requests,
             access.cause,
-            Poster(access.workspace_id, access.user_id, gateway.settings.chat_messages_per_minute),
+            Poster(
+                access.workspace_id, access.user_id, gateway.settings.chat_messages_per_minute, share, gateway.settings.limits
+            ),
             message,
             idempotency_key=idempotency_key,
             fingerprint=gateway.fingerprint(body),

@@ -21,8 +21,10 @@ from docutalk_gateway.api.context import Access, Member
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, key_of
 from docutalk_gateway.api.problems import status_of
 from docutalk_gateway.api.sse import EventStream, ServerEvent, last_event_id
+from docutalk_gateway.api.visitors import told_answer
 from docutalk_gateway.domain import UnknownTopic
 from docutalk_gateway.use_cases.follow_answer import AnswerFrame
+from docutalk_gateway.use_cases.identify_caller import Grant
 from docutalk_gateway.use_cases.post_message import NewMessage
 
 router = APIRouter(tags=["chat"])
@@ -90,8 +92,8 @@ async def regenerate_answer(
     return await _answer(request, access, posted, last_id)
 
 
-@router.post(_MESSAGE + "/stop", status_code=202)
-async def stop_answer(access: Member, session_id: UUID, message_id: UUID) -> Response:
+@router.post(_MESSAGE + "/stop", status_code=202, response_class=Response)
+async def stop_answer(access: Member, session_id: UUID, message_id: UUID) -> None:
     """Ends an answer that is being made. What was written so far is kept, and its streams end with `done`. An answer that has
     ended already stays as it is."""
     async with access.gateway.db.read() as session:
@@ -99,7 +101,6 @@ async def stop_answer(access: Member, session_id: UUID, message_id: UUID) -> Res
     if posted is None or posted.session_id != session_id:
         raise NotFound("There is no such answer.")
     await answers.stop(access, posted)
-    return Response(status_code=202)
 
 
 @router.post(_MESSAGE + "/feedback")
@@ -133,7 +134,7 @@ async def _answer(request: Request, access: Access, posted: PostedMessage, last_
     if _prefers_stream(request.headers.get("accept", "")):
         return _stream(access, posted, after=last_event_id(last_id))
     answer = await answers.whole_answer(access, posted)
-    return JSONResponse(shapes.ChatAnswer.of(answer).model_dump(mode="json"))
+    return JSONResponse(told_answer(access.grant, shapes.ChatAnswer.of(answer)).model_dump(mode="json"))
 
 
 def _prefers_stream(accept: str) -> bool:
@@ -141,18 +142,21 @@ def _prefers_stream(accept: str) -> bool:
 
 
 def _stream(access: Access, posted: PostedMessage, *, after: int | None) -> EventStream:
-    return EventStream(_events(answers.frames(access, posted, after=after), posted), closing=access.gateway.closing)
+    events = _events(access.grant, answers.frames(access, posted, after=after), posted)
+    return EventStream(events, closing=access.gateway.closing, allowed=access.is_still_let_in)
 
 
-async def _events(frames: AsyncGenerator[AnswerFrame], posted: PostedMessage) -> AsyncGenerator[ServerEvent]:
+async def _events(
+    grant: Grant | None, frames: AsyncGenerator[AnswerFrame], posted: PostedMessage
+) -> AsyncGenerator[ServerEvent]:
     try:
         async for item in frames:
-            yield ServerEvent(item.frame.kind.value, _data(item.frame, posted), item.sequence)
+            yield ServerEvent(item.frame.kind.value, _data(grant, item.frame, posted), item.sequence)
     finally:
         await frames.aclose()
 
 
-def _data(frame: Frame, posted: PostedMessage) -> bytes:
+def _data(grant: Grant | None, frame: Frame, posted: PostedMessage) -> bytes:
     if frame.kind is FrameKind.START:
         return to_json(
             {
@@ -167,6 +171,6 @@ def _data(frame: Frame, posted: PostedMessage) -> bytes:
     if frame.kind is FrameKind.CITATION and frame.citation is not None:
         return shapes.Citation.of(frame.citation).model_dump_json().encode()
     if frame.kind is FrameKind.DONE and frame.answer is not None:
-        return shapes.ChatAnswer.of(frame.answer).model_dump_json().encode()
+        return told_answer(grant, shapes.ChatAnswer.of(frame.answer)).model_dump_json().encode()
     code = frame.code or "internal"
     return to_json({"code": code, "reason": frame.reason or "The answer could not be made.", "status": status_of(code)})

@@ -14,6 +14,7 @@ from docutalk_gateway.api import chat_shapes as shapes
 from docutalk_gateway.api.chat_markdown import as_markdown
 from docutalk_gateway.api.context import Access, Member, Page
 from docutalk_gateway.api.shapes import Listing
+from docutalk_gateway.api.visitors import told_message
 
 router = APIRouter(tags=["chat"])
 
@@ -112,6 +113,6 @@ async def _messages(access: Access, session_id: UUID) -> list[shapes.ChatMessage
                 raise
             limit //= 2
             continue
-        found += [shapes.ChatMessage.of(item) for item in part.items]
+        found += [told_message(access.grant, shapes.ChatMessage.of(item)) for item in part.items]
         if not part.items or len(found) >= part.total:
             return found

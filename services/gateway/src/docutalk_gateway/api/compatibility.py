@@ -109,13 +109,16 @@ def _operation(pair: _Pair, where: str, old: Json, new: Json) -> Iterator[str]:
         if status not in new["responses"]:
             yield f"{where}: the answer {status} is gone"
         else:
-            yield from _contents(pair, f"{where}: the answer {status}", response, new["responses"][status], answer=True)
+            changed = _resolved(pair.new, new["responses"][status])
+            yield from _contents(pair, f"{where}: the answer {status}", _resolved(pair.old, response), changed, answer=True)
 
 
 def _contents(pair: _Pair, where: str, old: Json, new: Json, *, answer: bool) -> Iterator[str]:
     for media_type, content in old.get("content", {}).items():
         changed = new.get("content", {}).get(media_type)
         if changed is None:
-            yield f"{where} is not {media_type} any more"
+            # Without a schema it was FastAPI's guess about a response that it does not know.
+            if content.get("schema"):
+                yield f"{where} is not {media_type} any more"
         else:
             yield from pair.schemas(where, content.get("schema", {}), changed.get("schema", {}), answer=answer)

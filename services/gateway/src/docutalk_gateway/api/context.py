@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,22 +25,32 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.audit_log import Actor, ActorKind
 from docutalk_gateway.adapters.models import Workspace
+from docutalk_gateway.adapters.openid_provider import OpenIdProvider
 from docutalk_gateway.adapters.passwords import Passwords
+from docutalk_gateway.adapters.rate_limits import network_of
 from docutalk_gateway.adapters.tokens import KEY_PREFIX, AccessTokens
 from docutalk_gateway.api.edge import correlation_of
 from docutalk_gateway.api.permissions import RULES, Rule, Who, rank
 from docutalk_gateway.domain import NotAllowed, NotSignedIn, Role, ShareTarget, WorkspaceArchived
 from docutalk_gateway.settings import GatewaySettings
+from docutalk_gateway.use_cases.check_access import still_enters
 from docutalk_gateway.use_cases.identify_caller import Credentials, Grant, identify_caller, note_key_used
 from docutalk_gateway.use_cases.keep_signing_keys import load_signing_keys
+from docutalk_gateway.use_cases.limit_attempts import AttemptLimits
+from docutalk_gateway.use_cases.limit_requests import RequestLimits
+from docutalk_gateway.use_cases.log_visit import visit_logged
 
 CALLER = "docutalk.caller"
 """Where what is no route finds the `Caller` in a request's scope."""
+_ADMITTED = "docutalk.admitted"
 # An upload holds about two parts of 8 MiB; more at once wait for their turn.
 UPLOADS_AT_ONCE = 12
 # Questions that are being posted, not those that are being answered: of hundreds at the same moment each would else wait for all
 # others, until none is in time.
 QUESTIONS_AT_ONCE = 32
+# As many as are hashed at once: an attempt counts as failed until it has succeeded, and of many people who sign in at the same
+# moment from one address those who wait must not be counted.
+ATTEMPTS_AT_ONCE = 2
 
 
 @dataclass
@@ -52,10 +63,15 @@ class Gateway:
     broker: MessageBroker
     passwords: Passwords
     tokens: AccessTokens
+    request_limits: RequestLimits
     checks: Mapping[str, Callable[[], Awaitable[None]]]
+    openid: OpenIdProvider | None = None
+    """Where people may sign in, too."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     upload_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     question_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(QUESTIONS_AT_ONCE))
+    attempt_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ATTEMPTS_AT_ONCE))
+    import_posted: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: set[asyncio.Task[None]] = field(default_factory=set)
     """What is done about requests whose clients went away."""
 
@@ -63,6 +79,16 @@ class Gateway:
     def refresh_lifetime(self) -> timedelta:
         """How long a refresh token is valid."""
         return timedelta(days=self.settings.refresh_token_days)
+
+    @property
+    def attempt_limits(self) -> AttemptLimits:
+        """How often somebody may fail to prove who they are."""
+        return AttemptLimits(
+            self.secret,
+            per_account_and_address=self.settings.login_failures,
+            per_account=self.settings.login_failures_per_account,
+            per_address=self.settings.login_failures_per_address,
+        )
 
     @property
     def secret(self) -> str:
@@ -133,6 +159,11 @@ class Access(Caller):
             return grant.shared_by
         return self.credentials.user_id
 
+    async def is_still_let_in(self) -> bool:
+        """Asked again by what stays open. Raises `DependencyUnavailable`."""
+        async with self.gateway.db.read() as session:
+            return await still_enters(session, self.credentials, self.workspace_id)
+
     def narrowed(self, filters: SearchFilters) -> SearchFilters:
         """The filters of a search or a question, within what is shared with the caller."""
         grant = self.grant
@@ -181,7 +212,10 @@ async def caller_of(request: Request) -> Caller:
     async with gateway.db.read() as session:
         credentials = await _identified(gateway, session, token)
     caller = await _caller(request, credentials)
-    await admit(caller)
+    await admit(request, caller)
+    async with _visit_logged(caller, request):
+        if credentials.grant is not None:
+            raise NotAllowed("The link that you opened does not let you do this.")
     return caller
 
 
@@ -210,8 +244,9 @@ async def signed_in(request: Request, token: Token) -> Caller:
     async with gateway.db.read() as session:
         credentials = await _identified(gateway, session, token)
     caller = await _caller(request, credentials)
-    await admit(caller)
-    permit(credentials, rule)
+    await admit(request, caller)
+    async with _visit_logged(caller, request):
+        permit(credentials, rule)
     return caller
 
 
@@ -224,15 +259,27 @@ async def member(request: Request, workspace_id: UUID, token: Token) -> Access:
         credentials = await _identified(gateway, session, token)
         found = await _workspace_of(session, credentials, workspace_id)
     caller = await _caller(request, credentials)
-    await admit(caller)
-    access = _entered(caller, workspace_id, found, rule)
-    if access.grant is not None:
-        await enter_shared(access, access.grant, rule, request)
+    await admit(request, caller)
+    async with _visit_logged(caller, request):
+        access = _entered(caller, workspace_id, found, rule)
+        if access.grant is not None:
+            await enter_shared(access, access.grant, rule, request)
     return access
 
 
+def _visit_logged(caller: Caller, request: Request) -> contextlib.AbstractAsyncContextManager[None]:
+    return visit_logged(
+        caller.gateway.db,
+        caller.cause,
+        caller.actor,
+        caller.credentials,
+        operation=request.scope["route"].name,
+        document_id=_uuid(request.path_params.get("document_id")),
+    )
+
+
 async def access_of(caller: Caller, workspace_id: UUID, rule: Rule) -> Access:
-    """The same for a caller who names the workspace otherwise than in the path; not for visitors."""
+    """The same for a caller who names the workspace otherwise than in the path, which no visitor is."""
     async with caller.gateway.db.read() as session:
         found = await _workspace_of(session, caller.credentials, workspace_id)
     return _entered(caller, workspace_id, found, rule)
@@ -269,27 +316,48 @@ async def enter_shared(access: Access, grant: Grant, rule: Rule, request: Reques
     path = request.path_params
     if grant.target is ShareTarget.SESSION and path.get("session_id") != str(grant.target_id):
         raise NotFound("There is no such conversation.")
-    document_id = path.get("document_id")
-    if document_id is not None and not await _is_shared(access, grant, document_id):
+    if "document_id" in path and not await _is_shared(access, grant, _uuid(path["document_id"])):
         raise NotFound("There is no such document.")
 
 
-async def _is_shared(access: Access, grant: Grant, document_id: str) -> bool:
+def _uuid(value: str | None) -> UUID | None:
     try:
-        wanted = UUID(document_id)
+        return UUID(value) if value is not None else None
     except ValueError:
-        return True  # the route refuses it, whoever asks
+        return None
+
+
+async def _is_shared(access: Access, grant: Grant, document_id: UUID | None) -> bool:
+    if document_id is None:
+        return False  # what cannot be read here is not let through to who may read it otherwise
     if grant.target is ShareTarget.DOCUMENT:
-        return wanted == grant.target_id
+        return document_id == grant.target_id
     if grant.target is ShareTarget.SOURCE:
-        question = GetDocument(workspace_id=access.workspace_id, document_id=wanted)
+        question = GetDocument(workspace_id=access.workspace_id, document_id=document_id)
         document = await access.gateway.broker.requests.ask("rpc.ingest.v1.document.get", question, Document, cause=access.cause)
         return document.source_id == grant.target_id
     return grant.target is ShareTarget.WORKSPACE
 
 
-async def admit(caller: Caller) -> None:
-    """Where the limits on how fast somebody may ask are looked at."""
+async def admit(request: Request, caller: Caller) -> None:
+    """Counts the request of somebody who has signed in, once however often it is asked who they are. Raises `TooManyRequests`."""
+    if _ADMITTED in request.scope:
+        return
+    request.scope[_ADMITTED] = True
+    settings, limits = caller.gateway.settings, caller.gateway.request_limits
+    if caller.credentials.grant is not None:
+        await limits.admit(f"requests:visit:{caller.credentials.user_id}", settings.visit_requests_per_minute)
+    else:
+        await limits.admit(f"requests:user:{caller.credentials.user_id}", settings.requests_per_minute)
+
+
+async def admit_nobody(request: Request) -> None:
+    """Counts a request for which nobody has to sign in, by its address. Raises `TooManyRequests`."""
+    if rule_of(request).who is not Who.ANYBODY:
+        return
+    gateway = gateway_of(request)
+    network = network_of(actor_of(request).address)
+    await gateway.request_limits.admit(f"requests:address:{network}", gateway.settings.anonymous_requests_per_minute)
 
 
 @dataclass(frozen=True)

@@ -53,14 +53,14 @@ async def stream_document(access: Member, document_id: UUID, last_id: LastEventI
     await _known(access, document_id)
     nc = access.gateway.broker.nc
     events = await follow_document(nc, access.workspace_id, document_id, after=last_event_id(last_id))
-    return EventStream(_encoded(events), closing=access.gateway.closing)
+    return EventStream(_encoded(events), closing=access.gateway.closing, allowed=access.is_still_let_in)
 
 
 @router.get("/workspaces/{workspace_id}/events/stream", response_class=EventStream, responses=_STREAM)
 async def stream_workspace(access: Member, last_id: LastEventId = None) -> EventStream:
     """Everything that happens to the documents and sources of a workspace, from now on or from after `Last-Event-ID` on."""
     events = await follow_workspace(access.gateway.broker.nc, access.workspace_id, after=last_event_id(last_id))
-    return EventStream(_encoded(events), closing=access.gateway.closing)
+    return EventStream(_encoded(events), closing=access.gateway.closing, allowed=access.is_still_let_in)
 
 
 async def _encoded(events: AsyncGenerator[TimelineEvent]) -> AsyncGenerator[ServerEvent]:

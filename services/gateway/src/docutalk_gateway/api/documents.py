@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from docutalk_gateway.api import shapes
 from docutalk_gateway.api.byte_range import ByteRange, parse_range
 from docutalk_gateway.api.context import Access, Member, Page
+from docutalk_gateway.api.visitors import told_document, told_version, wanted_documents
 from docutalk_gateway.use_cases.delete_document import delete_document
 from docutalk_gateway.use_cases.read_documents import Wanted, find_content, get_document, list_documents, list_versions
 from docutalk_gateway.use_cases.rename_document import rename_document
@@ -25,6 +26,7 @@ router = APIRouter(tags=["documents"])
 
 # Below the message server's limit of 2 MiB, whatever script the text is in.
 PAGE_PIECE = 200_000
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 OneVersion = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="A version of the document")]
 
@@ -51,11 +53,11 @@ async def get_documents(
         gateway.broker.requests,
         access.cause,
         access.workspace_id,
-        wanted,
+        wanted_documents(access.grant, wanted),
         page=page.page,
         per_page=page.per_page,
     )
-    items = [shapes.Document.of(document) for document in found]
+    items = [told_document(access.grant, shapes.Document.of(document)) for document in found]
     return shapes.Listing(items=items, total=total, page=page.page, per_page=page.per_page)
 
 
@@ -64,7 +66,7 @@ async def get_one_document(access: Member, document_id: UUID) -> shapes.Document
     """One document with its progress."""
     gateway = access.gateway
     document = await get_document(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
-    return shapes.Document.of(document)
+    return told_document(access.grant, shapes.Document.of(document))
 
 
 @router.patch("/workspaces/{workspace_id}/documents/{document_id}")
@@ -101,10 +103,9 @@ async def remove_document(access: Member, document_id: UUID) -> None:
     "/workspaces/{workspace_id}/documents/{document_id}/content",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {"description": "A range of the bytes"},
+        200: {"content": {"application/octet-stream": _BYTES, "*/*": _BYTES}},
+        206: {"content": {"*/*": _BYTES}, "description": "A range of the bytes"},
         304: {"description": "The client has these bytes"},
-        416: {"description": "The range lies outside"},
     },
 )
 async def get_content(request: Request, access: Member, document_id: UUID, version: OneVersion = None) -> Response:
@@ -149,7 +150,8 @@ async def get_versions(access: Member, document_id: UUID) -> shapes.Versions:
     """The versions of a document's file that are kept, newest first."""
     gateway = access.gateway
     found = await list_versions(gateway.db, gateway.broker.requests, access.cause, access.workspace_id, document_id)
-    return shapes.Versions(items=[shapes.Version.of(item) for item in found.items], served_version=found.served_version)
+    items = [told_version(access.grant, shapes.Version.of(item)) for item in found.items]
+    return shapes.Versions(items=items, served_version=found.served_version)
 
 
 @router.get("/workspaces/{workspace_id}/documents/{document_id}/pages/{number}", response_model=shapes.Page)

@@ -32,8 +32,8 @@ from docutalk_gateway.api.context import CALLER, Access, Caller
 from docutalk_gateway.api.permissions import TOOLS
 from docutalk_gateway.api.problems import Problem, problem_of
 from docutalk_gateway.api.search import SEARCH_SECONDS
-from docutalk_gateway.api.shapes import is_text
 from docutalk_gateway.api.workspace_choice import choose_workspace, default_workspace
+from docutalk_gateway.domain import is_text
 from docutalk_gateway.use_cases.post_message import NewMessage
 from docutalk_gateway.use_cases.read_documents import Wanted, get_document, list_documents
 from docutalk_gateway.use_cases.read_text import Place, read_text

@@ -79,7 +79,8 @@ async def create_chat_completion(request: Request, caller: SignedIn, body: shape
     completion = _Completion(access, posted, body.model)
     if body.stream:
         include_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-        return _CompletionStream(_events(request, completion, include_usage=include_usage), closing=access.gateway.closing)
+        events = _events(request, completion, include_usage=include_usage)
+        return _CompletionStream(events, closing=access.gateway.closing, allowed=access.is_still_let_in)
     answer = await _whole_answer(request, access, posted)
     return JSONResponse(completion.whole(answer).model_dump(mode="json"))
 

@@ -18,7 +18,11 @@ Handler = Callable[[Request, Any], Response | Awaitable[Response]]
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_exceeded"}
 # Where OpenAI has a word of its own for what happened.
-_CODES = {"not_signed_in": "invalid_api_key", "too_many_messages": "rate_limit_exceeded"}
+_CODES = {
+    "not_signed_in": "invalid_api_key",
+    "too_many_messages": "rate_limit_exceeded",
+    "too_many_requests": "rate_limit_exceeded",
+}
 
 
 class OpenAIErrorDetail(BaseModel):
@@ -79,6 +83,11 @@ def _told(request: Request, response: Response) -> Response:
 def internal_error(request: Request) -> Response:
     """500 without internals, in the shape of the address."""
     return _told(request, problems.internal_error(request))
+
+
+def too_slow(request: Request) -> Response:
+    """504, in the shape of the address."""
+    return _told(request, problems.too_slow(request))
 
 
 def install(app: FastAPI) -> None:

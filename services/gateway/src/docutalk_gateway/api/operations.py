@@ -22,6 +22,7 @@ probes = APIRouter(tags=["operations"])
 admin = APIRouter(tags=["operations"])
 
 CHECK_SECONDS = 2.0
+_NOT_READY = {"description": "Not ready, or stopping", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> str:
@@ -52,7 +53,7 @@ async def livez() -> str:
     return "ok\n"
 
 
-@probes.get("/readyz", response_class=PlainTextResponse)
+@probes.get("/readyz", response_class=PlainTextResponse, responses={503: _NOT_READY})
 async def readyz(request: Request) -> Response:
     """`200` when requests can be served, `503` otherwise and while stopping."""
     gateway = gateway_of(request)

@@ -6,11 +6,11 @@ operation as everybody and compares with this table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute
 
 from docutalk_gateway.domain import Role, Scope, SharePermission, ShareTarget
@@ -262,8 +262,9 @@ def _targets(permission: SharePermission) -> Iterator[ShareTarget]:
             yield from rule.shared.targets
 
 
-def check(routes: Iterable[BaseRoute]) -> None:
+def check(routes: Sequence[BaseRoute]) -> None:
     """Raises `LookupError` for a route that the table has no line for: it is not served."""
-    missing = {route.name for route in routes if isinstance(route, APIRoute) and route.include_in_schema} - set(RULES)
+    found = [context.original_route for context in iter_route_contexts(routes)]
+    missing = {route.name for route in found if isinstance(route, APIRoute) and route.include_in_schema} - set(RULES)
     if missing:
         raise LookupError(f"api/permissions.py does not say who may call {', '.join(sorted(missing))}")

@@ -29,7 +29,11 @@ _STATUS: Mapping[str, int] = {
     "wrong_credentials": 401,
     "invalid_refresh_token": 401,
     "registration_closed": 403,
+    "openid_refused": 403,
+    "openid_fault": 502,
+    "wrong_password": 403,
     "not_allowed": 403,
+    "share_password": 403,
     "not_found": 404,
     "no_boxes": 404,
     "no_image": 404,
@@ -47,6 +51,7 @@ _STATUS: Mapping[str, int] = {
     "unknown_topic": 422,
     "too_many_messages": 429,
     "too_many_requests": 429,
+    "questions_used_up": 429,
     "idempotency_key_reused": 422,
     "unavailable": 503,
     "timeout": 503,
@@ -66,7 +71,11 @@ _TITLES: Mapping[str, str] = {
     "wrong_credentials": "Sign-in failed",
     "invalid_refresh_token": "Refresh token not valid",
     "registration_closed": "Registration is closed",
+    "openid_refused": "Sign-in refused",
+    "openid_fault": "OpenID provider not usable",
+    "wrong_password": "Wrong password",
     "not_allowed": "Not allowed",
+    "share_password": "Password needed",
     "not_found": "Not found",
     "no_boxes": "No places on this page",
     "no_image": "No picture of this page",
@@ -90,6 +99,7 @@ _TITLES: Mapping[str, str] = {
     "unknown_topic": "No such topic",
     "too_many_messages": "Too many questions",
     "too_many_requests": "Too many requests",
+    "questions_used_up": "Questions of today used up",
     "model_unavailable": "Language model unavailable",
     "model_rate_limited": "Language model busy",
     "model_timeout": "Language model did not answer in time",
@@ -123,6 +133,11 @@ class Problem(BaseModel):
 def status_of(code: str) -> int:
     """The status for an error's code."""
     return _STATUS.get(code, 500)
+
+
+def codes_of(status: int) -> list[str]:
+    """The codes of the errors that have this status."""
+    return sorted(code for code, its in _STATUS.items() if its == status)
 
 
 def problem(
@@ -176,6 +191,11 @@ def internal_error(request: Request) -> JSONResponse:
     return problem(request, 500, detail="Something went wrong here. The log says more under this trace id.")
 
 
+def too_slow(request: Request) -> JSONResponse:
+    """504: the gateway waits no longer for what the request needs."""
+    return problem(request, 504, detail="This took longer than a request may. Try again later, or ask for less.")
+
+
 async def _on_named(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DocuTalkError)
     return problem_of(request, error)
@@ -183,6 +203,9 @@ async def _on_named(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and error.__cause__ is not None:
+        # FastAPI, of a body that is no JSON for another reason than its syntax, for example its depth.
+        return problem(request, 422, detail="The body of this request cannot be read.", code="invalid")
     details = {404: "There is nothing at this address.", 405: "This address does not take this method."}
     phrase = http.HTTPStatus(error.status_code).phrase
     detail = str(error.detail) if error.detail and error.detail != phrase else details.get(error.status_code, phrase)

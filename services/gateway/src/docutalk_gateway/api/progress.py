@@ -36,7 +36,7 @@ async def stream_progress(access: Member) -> EventStream:
     changes = follow_progress(gateway.broker.nc, gateway.broker.requests, access.cause, access.workspace_id)
     # Before the status line: while ingest is away this is still a 503.
     first = await anext(changes)
-    return EventStream(_encoded(first, changes), closing=gateway.closing)
+    return EventStream(_encoded(first, changes), closing=gateway.closing, allowed=access.is_still_let_in)
 
 
 async def _encoded(

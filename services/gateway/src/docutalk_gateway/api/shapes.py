@@ -10,7 +10,6 @@ from uuid import UUID
 
 from docutalk_common.contracts import ingest
 from docutalk_common.contracts.ingest import BulkAction, DocumentStatus, RunStatus, SourceKind
-from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,35 +23,29 @@ from pydantic import (
 )
 
 from docutalk_gateway.adapters import models
-from docutalk_gateway.domain import FILENAME_MAX, PASSWORD_MAX, PASSWORD_MIN, Role, clean_filename
+from docutalk_gateway.domain import (
+    EMAIL_MAX,
+    FILENAME_MAX,
+    PASSWORD_MAX,
+    PASSWORD_MIN,
+    Role,
+    clean_email,
+    clean_filename,
+    is_text,
+)
 from docutalk_gateway.use_cases.follow_events import TimelineEvent
 from docutalk_gateway.use_cases.read_dead_letters import DeadLetterEntry
 
 T = TypeVar("T")
 
-
-def _email(value: str) -> str:
-    try:
-        # Installations in a private network have addresses like admin@office.local.
-        return validate_email(value, check_deliverability=False, test_environment=True, globally_deliverable=False).normalized
-    except EmailNotValidError as error:
-        raise ValueError(str(error)) from None
+DEPTH_MAX = 32
 
 
-Email = Annotated[str, Field(max_length=254), AfterValidator(_email), WithJsonSchema({"type": "string", "format": "email"})]
+Email = Annotated[str, Field(max_length=EMAIL_MAX), AfterValidator(clean_email), WithJsonSchema({"type": "string", "format": "email"})]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=20_000)]
 # As `clean_filename` would leave it.
 Filename = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=FILENAME_MAX)]
-
-
-def is_text(value: str) -> bool:
-    """Whether it can be stored and hashed: no NUL, and no half of a surrogate pair."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\x00" not in value
 
 
 class Body(BaseModel):
@@ -65,24 +58,31 @@ class Body(BaseModel):
         # PostgreSQL has no NUL in its texts, and half a surrogate pair, which JSON can spell, is no text at all (pydantic
         # looks for it everywhere but in secrets). Refusing them here makes it the caller's error.
         for name, value in self:
-            for text in _leaves(value):
+            for text in _leaves(name, value):
                 plain = text.get_secret_value() if isinstance(text, SecretStr) else text
                 if isinstance(plain, str) and not is_text(plain):
                     raise ValueError(f"{name} holds a character that is not allowed")
         return self
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    """The values in a structure as JSON has them, and the names of its fields."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from _leaves(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
+def _leaves(name: str, value: Any) -> Iterator[Any]:
+    """The values in a structure as JSON has them, and the names of its fields. Raises `ValueError` for one that is too deep: what
+    writes and reads it later goes down by calling itself."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                yield from item
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+            else:
+                yield item
+        if not below:
+            return
+        level = below
+    raise ValueError(f"{name} is nested more than {DEPTH_MAX} deep")
 
 
 class Listing(BaseModel, Generic[T]):
@@ -98,17 +98,18 @@ class Listing(BaseModel, Generic[T]):
 
 
 class Registration(Body):
-    """A new account."""
+    """A new account. `invitation` is the token of one, which also opens a registration that is closed."""
 
     email: Email
     password: Annotated[SecretStr, Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
     display_name: Line | None = None
+    invitation: Annotated[str, Field(max_length=200)] | None = None
 
 
 class Credentials(Body):
     """A sign-in."""
 
-    email: Annotated[str, Field(max_length=254)]
+    email: Annotated[str, Field(max_length=EMAIL_MAX)]
     password: Annotated[SecretStr, Field(max_length=PASSWORD_MAX)]
 
 
@@ -163,13 +164,14 @@ class WorkspaceChanges(Body):
 
 
 class Workspace(BaseModel):
-    """A workspace, and what the caller may do in it."""
+    """A workspace, and what the caller may do in it. With `archived_at` it can be read and searched, and nothing changes in it."""
 
     id: UUID
     name: str
     description: str | None
     system_prompt: str | None
     role: Role
+    archived_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -182,6 +184,7 @@ class Workspace(BaseModel):
             description=workspace.description,
             system_prompt=workspace.system_prompt,
             role=role,
+            archived_at=workspace.archived_at,
             created_at=workspace.created_at,
             updated_at=workspace.updated_at,
         )
@@ -195,6 +198,17 @@ class Member(BaseModel):
     display_name: str | None
     role: Role
     created_at: datetime
+
+    @classmethod
+    def of(cls, member: models.Member, user: models.User) -> Self:
+        """From the tables."""
+        return cls(
+            user_id=user.id,
+            email=user.email,
+            display_name=user.display_name,
+            role=Role(member.role),
+            created_at=member.created_at,
+        )
 
 
 # Documents -------------------------------------------------------------------------------------------------------

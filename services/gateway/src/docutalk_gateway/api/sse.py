@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from docutalk_common.errors import DocuTalkError
+from docutalk_common.errors import DependencyUnavailable, DocuTalkError
 from docutalk_common.telemetry import get_logger
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
@@ -18,6 +18,8 @@ log = get_logger(__name__)
 KEEP_ALIVE_SECONDS = 15.0
 SEND_SECONDS = 30.0
 RETRY_MILLISECONDS = 2000
+# How often it is asked whether the client still may: what they may not see any more, they see for no longer than this.
+LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ def last_event_id(value: str | None) -> int | None:
 
 
 class EventStream(Response):
-    """Sends events until they end, the client goes, or the process stops. Nothing queues here: one event at a time is taken
-    from the source, which alone decides how much it holds. A client that takes nothing for 30 s is cut."""
+    """Sends events until they end, the client goes or may not have them any more, or the process stops. Nothing queues here: one
+    event at a time is taken from the source, which alone decides how much it holds. A client that takes nothing for 30 s is
+    cut."""
 
     media_type = "text/event-stream"
     greeting = b"retry: %d\n\n" % RETRY_MILLISECONDS
@@ -55,14 +58,19 @@ class EventStream(Response):
         status_code: int = 200,
         *,
         closing: asyncio.Event,
+        allowed: Callable[[], Awaitable[bool]] | None = None,
         keep_alive: float = KEEP_ALIVE_SECONDS,
         patience: float = SEND_SECONDS,
+        look_every: float = LOOK_SECONDS,
     ) -> None:
+        """`allowed` is asked every `look_every` seconds; what else waits, waits for `keep_alive` and `patience` seconds."""
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(status_code=status_code, headers=headers, media_type=self.media_type)
         del self.headers["content-length"]
         self._events = events
         self._closing = closing
+        self._allowed = allowed
+        self._look_every = look_every
         self._keep_alive = keep_alive
         self._patience = patience
 
@@ -75,6 +83,7 @@ class EventStream(Response):
 
         gone = asyncio.create_task(disconnected(receive))
         closing = asyncio.create_task(self._closing.wait())
+        shut_out = asyncio.create_task(self._shut_out())
         async with contextlib.aclosing(self._events) as events:
             following: asyncio.Task[ServerEvent] = asyncio.ensure_future(anext(events))
             try:
@@ -82,14 +91,14 @@ class EventStream(Response):
                 await write(self.greeting)
                 while True:
                     done, _ = await asyncio.wait(
-                        {following, gone, closing}, timeout=self._keep_alive, return_when=asyncio.FIRST_COMPLETED
+                        {following, gone, closing, shut_out}, timeout=self._keep_alive, return_when=asyncio.FIRST_COMPLETED
                     )
+                    if gone in done or shut_out in done:
+                        break
                     if following in done:
                         event = following.result()
                         following = asyncio.ensure_future(anext(events))
                         await write(event.encode())
-                    elif gone in done:
-                        break
                     elif done:
                         await write(self.farewell)
                         break
@@ -104,8 +113,17 @@ class EventStream(Response):
                 # The client connects again by itself and goes on after the last event that it got.
                 log.warning("an event stream ended early", path=scope["path"], reason=str(error))
             finally:
-                await _end(following, gone, closing)
+                await _end(following, gone, closing, shut_out)
             await write(b"", more=False)
+
+    async def _shut_out(self) -> None:
+        """Returns when the client may not have the rest. It comes again by itself, and is then told why not."""
+        while True:
+            await asyncio.sleep(self._look_every)
+            # While the database is away nobody can take anything away from anybody either.
+            with contextlib.suppress(DependencyUnavailable):
+                if self._allowed is not None and not await self._allowed():
+                    return
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +18,11 @@ from docutalk_gateway.api.idempotency import HEADER_PARAMETER, key_of, replay, t
 from docutalk_gateway.api.multipart import read_parts
 from docutalk_gateway.domain import KeyReused, MalformedUpload, clean_filename
 from docutalk_gateway.use_cases.accept_upload import Accepted, UploadRequest, fingerprint_parts
+from docutalk_gateway.use_cases.keep_quota import StorageQuota
 from docutalk_gateway.use_cases.read_documents import expect_uploaded, get_document, status_of
 from docutalk_gateway.use_cases.remember_request import Remembered, RequestKey, claim, release, remember
 
 router = APIRouter(tags=["documents"])
-
-# A client that sends nothing for so long holds a place that others wait for.
-STALLED_SECONDS = 60.0
 
 
 def _form(*, several: bool) -> dict[str, Any]:
@@ -106,7 +104,11 @@ async def _accepted(
 ) -> tuple[Response, bytes]:
     gateway = access.gateway
     upload = UploadRequest(
-        gateway.storage, gateway.db, workspace_id=access.workspace_id, max_bytes=gateway.settings.max_upload_bytes
+        gateway.storage,
+        gateway.db,
+        workspace_id=access.workspace_id,
+        max_bytes=gateway.settings.max_upload_bytes,
+        quota=StorageQuota(gateway.db, gateway.broker.requests, gateway.settings.limits, access.cause),
     )
     try:
         response, auto_classify = await accept(upload)
@@ -120,7 +122,7 @@ async def _receive(request: Request, access: Access, upload: UploadRequest, *, d
     gateway = access.gateway
     most = gateway.settings.max_files_per_upload if document_id is None else 1
     auto_classify = True
-    async for part in read_parts(_body(request), request.headers.get("content-type")):
+    async for part in read_parts(request.stream(), request.headers.get("content-type")):
         if part.name == "auto_classify":
             auto_classify = _boolean(await part.text())
         elif part.filename is not None and part.name in {"file", "files"}:
@@ -161,7 +163,7 @@ async def _repeat(request: Request, access: Access, earlier: Remembered) -> Resp
     """Reads the repeated upload to see that it is the same one, and answers as before. Nothing is stored."""
     files: list[tuple[str, str]] = []
     auto_classify = True
-    async for part in read_parts(_body(request), request.headers.get("content-type")):
+    async for part in read_parts(request.stream(), request.headers.get("content-type")):
         if part.name == "auto_classify":
             auto_classify = _boolean(await part.text())
         elif part.filename is not None and part.name in {"file", "files"}:
@@ -172,19 +174,6 @@ async def _repeat(request: Request, access: Access, earlier: Remembered) -> Resp
     if access.gateway.fingerprint(*fingerprint_parts(files, auto_classify)) != earlier.fingerprint:
         raise KeyReused
     return replay(earlier)
-
-
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    stream = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(STALLED_SECONDS):
-                chunk = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise MalformedUpload(f"Nothing arrived for {STALLED_SECONDS:g} seconds.") from None
-        yield chunk
 
 
 def _boolean(text: str) -> bool:

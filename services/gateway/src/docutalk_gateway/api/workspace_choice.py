@@ -9,7 +9,7 @@ from docutalk_common.errors import NotFound
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.api.context import Access, Caller, access_of
 from docutalk_gateway.api.permissions import Rule
-from docutalk_gateway.api.shapes import is_text
+from docutalk_gateway.domain import is_text
 
 NAMED_MAX = 20
 

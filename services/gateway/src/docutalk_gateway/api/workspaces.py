@@ -1,4 +1,4 @@
-"""Workspaces and their members."""
+"""Workspaces."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from fastapi import APIRouter, Response
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Member, Page, SignedIn
+from docutalk_gateway.api.context import Access, Member, Page, SignedIn
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, IdempotentRoute
 from docutalk_gateway.domain import Role
+from docutalk_gateway.use_cases.archive_workspace import set_archived
 from docutalk_gateway.use_cases.change_workspace import change_workspace
 from docutalk_gateway.use_cases.create_workspace import create_workspace
 
@@ -31,6 +32,7 @@ async def add_workspace(caller: SignedIn, body: shapes.NewWorkspace, response: R
     workspace = await create_workspace(
         caller.gateway.db,
         caller.cause,
+        caller.actor,
         owner_id=caller.user_id,
         name=body.name,
         description=body.description,
@@ -63,19 +65,20 @@ async def patch_workspace(access: Member, body: shapes.WorkspaceChanges) -> shap
     return shapes.Workspace.of(*changed)
 
 
-@router.get("/workspaces/{workspace_id}/members")
-async def list_members(access: Member, page: Page) -> shapes.Listing[shapes.Member]:
-    """Who is a member, and as what, oldest first."""
-    async with access.gateway.db.read() as session:
-        found, total = await repository.members_of(session, access.workspace_id, offset=page.offset, limit=page.per_page)
-    items = [
-        shapes.Member(
-            user_id=user.id,
-            email=user.email,
-            display_name=user.display_name,
-            role=Role(member.role),
-            created_at=member.created_at,
-        )
-        for member, user in found
-    ]
-    return shapes.Listing(items=items, total=total, page=page.page, per_page=page.per_page)
+@router.post("/workspaces/{workspace_id}/archive", openapi_extra={"parameters": [HEADER_PARAMETER]})
+async def archive_workspace(access: Member) -> shapes.Workspace:
+    """Lets a workspace rest: it can be read, searched, exported, restored and deleted; documents and questions are refused."""
+    return await _archive(access, archived=True)
+
+
+@router.post("/workspaces/{workspace_id}/restore", openapi_extra={"parameters": [HEADER_PARAMETER]})
+async def restore_workspace(access: Member) -> shapes.Workspace:
+    """Takes up an archived workspace again."""
+    return await _archive(access, archived=False)
+
+
+async def _archive(access: Access, *, archived: bool) -> shapes.Workspace:
+    workspace = await set_archived(
+        access.gateway.db, access.cause, access.actor, workspace_id=access.workspace_id, archived=archived
+    )
+    return shapes.Workspace.of(workspace, access.role)

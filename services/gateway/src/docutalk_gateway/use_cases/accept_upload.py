@@ -18,19 +18,16 @@ from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.telemetry import get_logger
-from sqlalchemy.exc import DBAPIError
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import Upload
 from docutalk_gateway.domain import BytesAlreadyHere, FileTooLarge, key_extension
+from docutalk_gateway.use_cases.go_after_a_deadlock import one_after_the_other
+from docutalk_gateway.use_cases.keep_quota import Room, StorageQuota, hold_open
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
-
-DEADLOCK_DETECTED = "40P01"
-DEADLOCKS = 3
-"""So many in a row are waited out."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,13 @@ class UploadRequest:
     """The files of one request. `add` each, then `commit` or `commit_version`; `discard` whatever was not committed, on every
     way out."""
 
-    def __init__(self, storage: ObjectStorage, db: Database, *, workspace_id: UUID, max_bytes: int) -> None:
+    def __init__(
+        self, storage: ObjectStorage, db: Database, *, workspace_id: UUID, max_bytes: int, quota: StorageQuota | None = None
+    ) -> None:
+        """`max_bytes` is of one file, `quota` of the whole workspace."""
         self._storage = storage
         self._db = db
+        self._quota = quota
         self._workspace_id = workspace_id
         self._max_bytes = max_bytes
         self._loose: set[str] = set()
@@ -101,8 +102,12 @@ class UploadRequest:
 
     async def commit(self, cause: Cause, *, uploaded_by: UUID, auto_classify: bool) -> list[Accepted]:
         """All files or none: rows and `DocumentUploaded` in one transaction. Bytes that the workspace has already, also those
-        of a request that is racing this one, become that document. In the order of `files`."""
-        accepted = await self._whole(lambda: self._commit(cause, uploaded_by, auto_classify))
+        of a request that is racing this one, become that document. In the order of `files`.
+
+        Raises `QuotaExceeded`, `WorkspaceArchived`, and `NotFound` when the workspace, or who uploads, was deleted meanwhile.
+        """
+        room = await self._room()
+        accepted = await self._whole(lambda: self._commit(cause, uploaded_by, auto_classify, room))
         fresh = {item.id for item in accepted if item.duplicate_of is None}
         self._loose -= {file.key for file in self.files if file.document_id in fresh}
         return accepted
@@ -110,25 +115,32 @@ class UploadRequest:
     async def commit_version(self, cause: Cause, *, uploaded_by: UUID, auto_classify: bool) -> AcceptedVersion:
         """The one file of this request becomes the current version of its document, or nothing when it is that already.
 
-        Raises `NotFound` for a document that was not uploaded (or is deleted), `BytesAlreadyHere` when another one has them.
+        Raises as `commit`, `NotFound` for a document that was not uploaded (or is deleted), `BytesAlreadyHere` when another one
+        has them.
         """
-        accepted = await self._whole(lambda: self._commit_version(cause, uploaded_by, auto_classify))
+        room = await self._room()
+        accepted = await self._whole(lambda: self._commit_version(cause, uploaded_by, auto_classify, room))
         if not accepted.unchanged:
             self._loose.clear()
         return accepted
 
+    async def _room(self) -> Room:
+        return await self._quota.room_of(self._workspace_id) if self._quota is not None else Room(self._workspace_id)
+
     async def _whole(self, commit: Callable[[], Awaitable[T]]) -> T:
         # Not to be torn apart when the request is cancelled: from here on it is a document or it is not.
-        committing = asyncio.ensure_future(_one_after_the_other(commit))
+        committing = asyncio.ensure_future(one_after_the_other(commit))
         self._committing = committing
         done = await asyncio.shield(committing)
         self._committing = None
         return done
 
-    async def _commit_version(self, cause: Cause, uploaded_by: UUID, auto_classify: bool) -> AcceptedVersion:
+    async def _commit_version(self, cause: Cause, uploaded_by: UUID, auto_classify: bool, room: Room) -> AcceptedVersion:
         [file] = self.files
         async with self._db.transaction(cause) as tx:
+            await hold_open(tx.session, self._workspace_id, uploaded_by)
             await repository.lock_versions(tx.session, file.document_id)
+            await room.lock(tx.session)
             current = await repository.upload_of(tx.session, self._workspace_id, file.document_id)
             if current is None:
                 raise NotFound("There is no such document.")
@@ -140,6 +152,7 @@ class UploadRequest:
                 other = await repository.upload_by_hash(tx.session, self._workspace_id, file.sha256)
                 if other is not None:
                     raise BytesAlreadyHere(other.filename, other.document_id)
+            await room.check(tx.session)
             tx.emit(_uploaded(file, self._workspace_id, uploaded_by, auto_classify, version))
         return AcceptedVersion(version)
 
@@ -156,9 +169,11 @@ class UploadRequest:
             object_key=file.key,
         )
 
-    async def _commit(self, cause: Cause, uploaded_by: UUID, auto_classify: bool) -> list[Accepted]:
+    async def _commit(self, cause: Cause, uploaded_by: UUID, auto_classify: bool, room: Room) -> list[Accepted]:
         results: dict[UUID, Accepted] = {}
         async with self._db.transaction(cause) as tx:
+            await hold_open(tx.session, self._workspace_id, uploaded_by)
+            await room.lock(tx.session)
             # In the order of their hashes: two requests with the same files would else wait for each other.
             for file in sorted(self.files, key=lambda f: f.sha256):
                 row = self._row(file, uploaded_by)
@@ -171,6 +186,8 @@ class UploadRequest:
                 else:
                     results[file.document_id] = Accepted(file.document_id, file.filename)
                     tx.emit(_uploaded(file, self._workspace_id, uploaded_by, auto_classify))
+            if any(accepted.duplicate_of is None for accepted in results.values()):
+                await room.check(tx.session)
         return [results[file.document_id] for file in self.files]
 
     async def discard(self) -> None:
@@ -189,19 +206,6 @@ class UploadRequest:
             # An object too many is better than a document without its bytes, and than an error for what was accepted.
             reason = f"{type(error).__name__}: {error}"
             log.warning("objects of a failed upload stay behind", count=len(self._loose), reason=reason)
-
-
-async def _one_after_the_other(commit: Callable[[], Awaitable[T]]) -> T:
-    """A version gives up one hash and takes another, so two requests can wait for each other's. PostgreSQL then ends one of
-    them, with nothing done; it goes after the other."""
-    for _ in range(DEADLOCKS):
-        try:
-            return await commit()
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != DEADLOCK_DETECTED:
-                raise
-            log.info("an upload goes after the one that it waited for")
-    return await commit()
 
 
 def _uploaded(file: StoredFile, workspace_id: UUID, uploaded_by: UUID, auto_classify: bool, version: int = 1) -> DocumentUploaded:

@@ -49,9 +49,11 @@ async def identify_caller(session: AsyncSession, tokens: AccessTokens, token: st
         return await _by_key(session, token)
     identity = tokens.read(token)
     if identity.visit_id is not None:
+        if not await repository.accepts_key(session, identity.key_id):
+            raise NotSignedIn("The access token is not valid any more. Open the link again.")
         return await _by_visit(session, identity.visit_id)
     assert identity.sign_in_id is not None
-    user = await repository.signed_in_user(session, identity.sign_in_id)
+    user = await repository.signed_in_user(session, identity.sign_in_id, signed_with=identity.key_id)
     if user is None:
         raise NotSignedIn("This sign-in has ended. Sign in again.")
     return Credentials(user.id, is_admin=user.is_admin, sign_in_id=identity.sign_in_id)

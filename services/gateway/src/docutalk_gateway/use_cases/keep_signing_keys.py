@@ -58,7 +58,7 @@ async def rotate_signing_key(
 
 
 async def _rotate(session: AsyncSession, tokens: AccessTokens, actor: Actor, now: datetime) -> SigningKey:
-    await repository.retire_signing_keys(session, now + timedelta(seconds=tokens.seconds) + MARGIN)
+    await repository.retire_signing_keys(session, now + timedelta(seconds=tokens.longest_seconds) + MARGIN)
     made = SigningKey(id=secrets.token_hex(8), salt=secrets.token_bytes(32), created_at=now)
     session.add(made)
     await session.flush()

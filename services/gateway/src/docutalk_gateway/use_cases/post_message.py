@@ -16,9 +16,12 @@ from docutalk_common.messaging.requests import RequestClient
 
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import PostedMessage
-from docutalk_gateway.domain import KeyReused, TooManyMessages
+from docutalk_gateway.adapters.rate_limits import take
+from docutalk_gateway.domain import NO_LIMITS, KeyReused, Limits, TooManyMessages, TooManyRequests
+from docutalk_gateway.use_cases.keep_quota import hold_open, limit_questions
 
 MINUTE_SECONDS = 60.0
+HOUR_SECONDS = 3600
 # It is not asked twice, and chat may be busy with hundreds of answers. When it is away, that is known at once.
 OPEN_SECONDS = 10.0
 
@@ -44,12 +47,23 @@ class NewMessage:
 
 
 @dataclass(frozen=True)
+class ShareLimit:
+    """How many questions the visitors of a link may ask together: who gives it away does not give their purse away."""
+
+    share_id: UUID
+    per_hour: int
+
+
+@dataclass(frozen=True)
 class Poster:
-    """Who posts, and how many messages a minute they may, in all workspaces and by all gateways together."""
+    """Who posts, and how many messages a minute they may, in all workspaces and by all gateways together. `share` says what the
+    visitors of a link may together, and `general_limits` what may be asked in a workspace that has no limit of its own."""
 
     workspace_id: UUID
     user_id: UUID
     per_minute: int
+    share: ShareLimit | None = None
+    general_limits: Limits = NO_LIMITS
 
 
 async def post_message(
@@ -63,8 +77,8 @@ async def post_message(
     fingerprint: bytes,
 ) -> PostedMessage:
     """Emits `MessagePosted` and returns what names its answer. A repeated `idempotency_key` returns the first message, whose
-    answer can be followed again. Raises `NotFound` (no such session), `KeyReused`, `TooManyMessages`,
-    `RequestFailed("unavailable")`."""
+    answer can be followed again. Raises `NotFound` (no such session), `KeyReused`, `TooManyMessages`, `TooManyRequests`,
+    `QuestionsUsedUp`, `WorkspaceArchived`, `RequestFailed("unavailable")`."""
     workspace_id, user_id = poster.workspace_id, poster.user_id
     if idempotency_key is not None:
         async with db.read() as session:
@@ -83,8 +97,6 @@ async def post_message(
         cause=cause,
         timeout=OPEN_SECONDS,
     )
-    async with db.read() as session:
-        workspace = await repository.workspace_by_id(session, workspace_id)
     posted = PostedMessage(
         answer_id=uuid7(),
         message_id=message.message_id or uuid7(),
@@ -94,14 +106,16 @@ async def post_message(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
     )
-    instructions = [text for text in (workspace.system_prompt if workspace else None, message.instructions) if text]
     async with db.transaction(cause) as tx:
+        workspace = await hold_open(tx.session, workspace_id, user_id)
         if not await repository.add_posted_message(tx.session, posted):
             assert idempotency_key is not None
             first = await repository.posted_message_by_key(tx.session, workspace_id, user_id, idempotency_key)
             assert first is not None
             return _same(first, fingerprint)
         await _limit(tx, poster)
+        await limit_questions(tx.session, workspace, poster.general_limits)
+        instructions = [text for text in (workspace.system_prompt, message.instructions) if text]
         tx.emit(
             MessagePosted(
                 workspace_id=workspace_id,
@@ -123,11 +137,17 @@ async def post_message(
 
 
 async def _limit(tx: Transaction, poster: Poster) -> None:
-    """Raises `TooManyMessages`; the message, which counts too, is then not stored."""
+    """Raises `TooManyMessages` and `TooManyRequests`; the message, which counts too, is then not stored."""
     now = datetime.now(UTC)
     earliest = await repository.earliest_message_over(tx.session, poster.user_id, poster.per_minute, seconds=MINUTE_SECONDS)
     if earliest is not None:
         raise TooManyMessages(poster.per_minute, max(1.0, MINUTE_SECONDS - (now - earliest).total_seconds()))
+    if poster.share is not None:
+        most = poster.share.per_hour
+        wait = await take(tx.session, f"share:questions:{poster.share.share_id}", most=most, seconds=HOUR_SECONDS)
+        if wait is not None:
+            reason = f"{most} questions an hour may be asked with this link. Ask again in {wait / 60:.0f} minutes."
+            raise TooManyRequests(reason, wait)
 
 
 def _same(first: PostedMessage, fingerprint: bytes) -> PostedMessage:

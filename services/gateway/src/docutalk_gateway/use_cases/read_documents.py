@@ -151,12 +151,14 @@ async def status_of(db: Database, requests: RequestClient, cause: Cause, workspa
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which documents of a workspace. `q` is a part of the name; None restricts nothing."""
+    """Which documents of a workspace. `q` is a part of the name; None restricts nothing. `document_id` names the only one, if all
+    the rest holds for it."""
 
     status: DocumentStatus | None = None
     q: str | None = None
     content_type: str | None = None
     source_id: UUID | None = None
+    document_id: UUID | None = None
 
     def includes(self, upload: Upload) -> bool:
         """Whether an upload that ingest does not know is among them."""
@@ -167,11 +169,33 @@ class Wanted:
             and self.source_id is None
         )
 
+    def includes_known(self, document: Document) -> bool:
+        """Whether a document is among them."""
+        return (
+            self.status in {None, document.status}
+            and (not self.q or self.q.casefold() in document.filename.casefold())
+            and self.content_type in {None, document.content_type}
+            and self.source_id in {None, document.source_id}
+        )
+
+
+async def _only(
+    db: Database, requests: RequestClient, cause: Cause, workspace_id: UUID, document_id: UUID
+) -> list[Document]:
+    try:
+        return [await get_document(db, requests, cause, workspace_id, document_id)]
+    except NotFound:
+        return []
+
 
 async def list_documents(
     db: Database, requests: RequestClient, cause: Cause, workspace_id: UUID, wanted: Wanted, *, page: int, per_page: int
 ) -> tuple[list[Document], int]:
     """A page of documents, newest first, and how many there are. Uploads that ingest does not know come first, as `queued`."""
+    if wanted.document_id is not None:
+        found_one = await _only(db, requests, cause, workspace_id, wanted.document_id)
+        only = [document for document in found_one if wanted.includes_known(document)]
+        return only[(page - 1) * per_page :][:per_page], len(only)
     async with db.read() as session:
         unseen = {u.document_id: u for u in await repository.unseen_uploads(session, workspace_id, limit=PENDING_MAX)}
 

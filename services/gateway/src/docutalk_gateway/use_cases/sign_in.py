@@ -10,12 +10,13 @@ from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.db import Cause, Database
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_gateway.adapters import repository
+from docutalk_gateway.adapters import account_repository, repository
 from docutalk_gateway.adapters.audit_log import Action, Actor, ActorKind, note
-from docutalk_gateway.adapters.models import RefreshToken, SignIn
+from docutalk_gateway.adapters.models import RefreshToken, SignIn, User
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.adapters.tokens import AccessTokens, Identity, hash_token, new_token
 from docutalk_gateway.domain import WrongCredentials
+from docutalk_gateway.use_cases.limit_attempts import AttemptLimits, count_attempt, forgive_attempt
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,30 @@ async def sign_in(
     cause: Cause,
     actor: Actor,
     *,
+    limits: AttemptLimits,
     email: str,
     password: str,
     lifetime: timedelta,
 ) -> TokenPair:
-    """Starts a sign-in. Raises `WrongCredentials`, after the same time, for a wrong password and an unknown account."""
+    """Starts a sign-in. Raises `WrongCredentials`, after the same time and as many statements, for a wrong password, an account
+    that has none, and one that does not exist; and `TooManyRequests` before any password is looked at."""
     async with db.read() as session:
-        user = await repository.user_by_email(session, email)
-    fits = await passwords.matches(password, user.password_hash if user else None)
+        spelt, user = await account_repository.account_named(session, email)
+    attempt = limits.of_account(spelt, actor.address)
+    await count_attempt(db, cause, actor, attempt, account_id=user.id if user else None)
+    fits, renewed = await passwords.check(password, user.password_hash if user else None)
     async with db.transaction(cause) as tx:
-        if fits and user is not None and user.disabled_at is None:
+        if fits and user is not None and await _is_still_so(tx.session, user):
+            if renewed is not None:
+                await account_repository.renew_hash(tx.session, user.id, renewed)
+            await forgive_attempt(tx.session, attempt)
             return await start_sign_in(tx.session, tokens, actor, user_id=user.id, method="password", lifetime=lifetime)
         note(tx.session, Action.SIGN_IN_FAILED, actor, target_id=user.id if user else None)
     # Raised after the commit: inside the block it would take the entry back.
     raise WrongCredentials
+
+
+async def _is_still_so(session: AsyncSession, user: User) -> bool:
+    """Whoever changes a password ends all sign-ins that there are. None may begin with the old one a moment later."""
+    current = await account_repository.lock_account(session, user.id)
+    return current is not None and current.password_hash == user.password_hash and current.disabled_at is None

@@ -1,0 +1,156 @@
+"""Imports that wait are worked on, one at a time by each gateway, also those that another one left when it was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from docutalk_common.db import Cause, Database
+from docutalk_common.errors import DependencyUnavailable, NotFound, RequestFailed
+from docutalk_common.messaging.requests import RequestClient
+from docutalk_common.process import cancel_all
+from docutalk_common.storage import ObjectStorage
+from docutalk_common.telemetry import get_logger
+
+from docutalk_gateway.adapters import erasure_repository, import_repository
+from docutalk_gateway.adapters.audit_log import SYSTEM
+from docutalk_gateway.adapters.models import Import
+from docutalk_gateway.domain import ArchiveRefused, ImportStatus
+from docutalk_gateway.use_cases.check_archive import SizeLimits
+from docutalk_gateway.use_cases.delete_workspace import erase_workspace
+from docutalk_gateway.use_cases.go_after_a_deadlock import one_after_the_other
+from docutalk_gateway.use_cases.import_workspace import LeaseLost, Progress, WorkspaceImport
+
+log = get_logger(__name__)
+
+LEASE = timedelta(seconds=60)
+# Between two notes of how far an import is.
+TELL_SECONDS = 1.0
+# Between looking whether one was left by, or sent to, another gateway.
+EVERY_SECONDS = 5.0
+# While a service is away.
+AGAIN = timedelta(seconds=5)
+# An import that ends its gateway, or fails in a way that nobody foresaw, does so again.
+ATTEMPTS_MAX = 5
+_AWAY = {"unavailable", "timeout"}
+_GAVE_UP = (
+    f"It could not be imported in {ATTEMPTS_MAX} attempts, for a reason that only the server's log says. Nothing is left of it."
+)
+
+
+@dataclass(frozen=True)
+class ImportWorker:
+    """What imports need. `lease`: how long a gateway may be silent about one before another takes it up."""
+
+    db: Database
+    storage: ObjectStorage
+    requests: RequestClient
+    limits: SizeLimits
+    lease: timedelta = LEASE
+
+    async def work(self) -> bool:
+        """Takes the oldest one that waits as far as it gets now; False when there is none. Raises `DependencyUnavailable`."""
+        holder = uuid4()
+        async with self.db.transaction(Cause.new()) as tx:
+            row = await import_repository.claim_import(tx.session, holder, self.lease)
+        if row is None:
+            return False
+        if row.attempts > ATTEMPTS_MAX:
+            await self._fail(row, holder, _GAVE_UP)
+            return True
+        log.info("an import is taken up", import_id=str(row.id), status=row.status, attempt=row.attempts)
+        try:
+            await self._work_on(row, holder)
+        except LeaseLost as error:
+            log.info("an import is left to others", import_id=str(row.id), reason=str(error))
+        except ArchiveRefused as error:
+            await self._fail(row, holder, str(error))
+        except NotFound:
+            await self._fail(row, holder, "The archive is not in the object store any more. Send it again.")
+        except DependencyUnavailable as error:
+            await self._put_back(row, holder, error, attempts=0)
+        except RequestFailed as error:
+            if error.code in _AWAY:
+                await self._put_back(row, holder, error, attempts=0)
+            elif error.code == "internal":
+                await self._put_back(row, holder, error, attempts=row.attempts)
+            else:
+                await self._fail(row, holder, f"A part of the archive was refused: {error}")
+        except Exception as error:
+            log.exception("an import failed", import_id=str(row.id))
+            await self._put_back(row, holder, error, attempts=row.attempts)
+        else:
+            await self.storage.delete([row.object_key])
+        return True
+
+    async def _work_on(self, row: Import, holder: UUID) -> None:
+        progress = Progress()
+        cause = Cause.new(str(row.user_id))
+        run = WorkspaceImport(self.db, self.storage, self.requests, cause, row, holder, self.limits, progress)
+        working = asyncio.create_task(run.run(), name="import")
+        holding = asyncio.create_task(self._hold(row, holder, progress), name="hold import")
+        try:
+            await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise LeaseLost("The import is another gateway's, or gone.")
+            await working
+        finally:
+            await cancel_all([working, holding])
+
+    async def _hold(self, row: Import, holder: UUID, progress: Progress) -> None:
+        """Ends when the import is not this gateway's any more."""
+        lease = self.lease / timedelta(seconds=1)
+        until = asyncio.get_running_loop().time() + lease
+        while asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(min(TELL_SECONDS, lease / 10))
+            with contextlib.suppress(DependencyUnavailable):
+                async with self.db.transaction(Cause.new()) as tx:
+                    held = await import_repository.hold_longer(tx.session, row.id, holder, self.lease, steps_done=progress.done)
+                if not held:
+                    return
+                until = asyncio.get_running_loop().time() + lease
+
+    async def _put_back(self, row: Import, holder: UUID, error: Exception, *, attempts: int) -> None:
+        """It is taken up again when that may help, and counts as so many `attempts` until then."""
+        log.info("an import waits", import_id=str(row.id), reason=f"{type(error).__name__}: {error}")
+        async with self.db.transaction(Cause.new()) as tx:
+            values = {"held_until": datetime.now(UTC) + AGAIN, "attempts": attempts}
+            await import_repository.change_held(tx.session, row.id, holder, **values)
+
+    async def _fail(self, row: Import, holder: UUID, reason: str) -> None:
+        """What was made is taken back, by every service; the archive goes, too."""
+        values = {"status": ImportStatus.FAILED.value, "reason": reason, "finished_at": datetime.now(UTC), "workspace_id": None}
+
+        async def fail() -> bool:
+            async with self.db.transaction(Cause.new()) as tx:
+                await erasure_repository.lock_erasures(tx.session)
+                made = await import_repository.workspace_made_by(tx.session, row.id)
+                # Before the erasure, which forgets the imports of a workspace.
+                if not await import_repository.change_held(tx.session, row.id, holder, **values):
+                    return False
+                if made is not None:
+                    await erase_workspace(tx, SYSTEM, made)
+                return True
+
+        if await one_after_the_other(fail):
+            log.info("an import failed", import_id=str(row.id), reason=reason)
+            await self.storage.delete([row.object_key])
+
+
+async def import_for_ever(worker: ImportWorker, posted: asyncio.Event, *, every: float = EVERY_SECONDS) -> None:
+    """Works on whatever waits, whenever something is `posted` here, and looks every so many seconds, until cancelled."""
+    while True:
+        posted.clear()
+        try:
+            while await worker.work():
+                pass
+        except DependencyUnavailable as error:
+            log.info("imports wait", reason=str(error))
+        except Exception:
+            log.exception("imports wait")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(every):
+                await posted.wait()
