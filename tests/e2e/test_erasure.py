@@ -56,7 +56,7 @@ async def traces_in_the_log(system: System, wanted: Iterable[str]) -> list[str]:
         manager = nc.jsm()
         for stream in (EVENTS, WORK, SCHEDULES, TOKENS, DEAD_LETTERS):
             state = (await manager.stream_info(stream)).state
-            for sequence in range(state.first_seq, state.last_seq + 1):
+            for sequence in range(max(1, state.first_seq), state.last_seq + 1):
                 try:
                     message = await manager.get_msg(stream, sequence)
                 except nats.js.errors.NotFoundError:
@@ -169,7 +169,8 @@ async def test_deleted_person_is_gone_everywhere_and_what_they_gave_to_others_st
     erasure = await completed(shared_system, answer.json()["id"])
 
     assert set(removed(erasure)) == set(SERVICES)
-    assert removed(erasure)["chat"]["sessions"] == 1
+    # Those of their own workspace are counted here or with that, whichever chat hears of first.
+    assert removed(erasure)["chat"]["sessions"] in {1, 2}
     wanted = [me["id"], email, person.workspace, *own.values(), asked["session_id"], asked["message_id"]]
     assert await traces_in_postgres(shared_system, wanted) == {}
     assert await traces_in_the_bucket(shared_system, [person.workspace]) == []

@@ -27,6 +27,10 @@ CALLS = every_call()
 TEXT = "The harvest of the moon orchard brought in 4711 crates of silver pears."
 
 
+# What the table cannot say: every member reaches `remove_member`, which lets them remove themselves and nobody else.
+ONESELF = "You may leave it yourself."
+
+
 class Outcome(Enum):
     """How a call ends, as far as it depends on who makes it."""
 
@@ -41,7 +45,7 @@ def outcome(answer: Answer) -> Outcome:
     assert answer.status < 500 or answer.code in {"search_unavailable", "model_unavailable"}, answer
     if answer.code in {"not_signed_in", "invalid_api_key"}:
         return Outcome.SIGN_IN
-    if answer.code == "not_allowed":
+    if answer.code == "not_allowed" and ONESELF not in answer.text:
         return Outcome.REFUSED
     if answer.code == "not_found" and "There is no such workspace." in answer.text:
         return Outcome.HIDDEN

@@ -187,6 +187,7 @@ async def test_administrator_lists_and_finds_accounts(admin: Any, person: Any) -
             "is_admin": False,
             "disabled": False,
             "has_password": True,
+            "email_vouched": False,
             "created_at": found["items"][0]["created_at"],
         }
     ]

@@ -359,9 +359,7 @@ async def test_browsers_are_told_to_use_https_where_that_is_the_public_address(g
 
 
 async def test_listed_origin_may_read_every_answer_and_no_other_may(gateway_with: Any) -> None:
-    async with gateway_with(
-        cors_origins="https://app.example", requests_per_minute=5, anonymous_requests_per_minute=100
-    ) as gateway:
+    async with gateway_with(cors_origins="https://app.example", requests_per_minute=5) as gateway:
         person = await gateway.person()
         listed, other = {"Origin": "https://app.example"}, {"Origin": "https://app.example.evil.example"}
         preflight = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}

@@ -118,6 +118,18 @@ async def test_address_that_tries_many_accounts_is_refused(gateway_with: Any) ->
         assert await attempt(http, person.email, PASSWORD) == 429
 
 
+async def test_registering_to_see_which_addresses_are_taken_is_throttled(gateway_with: Any) -> None:
+    async with gateway_with(login_failures_per_address=2) as strict:
+        person, http = await strict.person(), await strict.client()
+
+        async def register(email: str) -> int:
+            return int((await http.post("/api/v1/auth/register", json={"email": email, "password": PASSWORD})).status_code)
+
+        assert [await register(f"{uuid4().hex}@example.com") for _ in range(3)] == [201] * 3
+        assert [await register(person.email) for _ in range(3)] == [409, 409, 429]
+        assert await register(f"{uuid4().hex}@example.com") == 429, "who is refused would know that the address is taken"
+
+
 @pytest.fixture(scope="module")
 def passwords() -> Passwords:
     """The real ones: as slow as they are."""

@@ -809,3 +809,34 @@ async def test_log_and_visits_are_swept_when_their_time_is_over(world: World) ->
     async with world.gateway.db.read() as session:
         assert await session.scalar(text("SELECT count(*) FROM share_visits WHERE share_id = :id"), share) == 1
         assert await share_repository.share_of(session, world.person.workspace, UUID(made["id"])) is not None
+
+
+async def test_what_visitors_asked_is_erased_when_their_visit_is_over(world: World) -> None:
+    made = await world.share("document", ["view", "chat"])
+    asking, looking = await world.visit(made), await world.visit(made)
+    assert (await asking.post(url(world.person, "/chat"), json={"message": "Is it so?"})).status_code == 200
+    assert (await looking.get(world.person.documents)).status_code == 200
+    async with world.gateway.db.transaction(Cause.new()) as tx:
+        ended = "UPDATE share_visits SET expires_at = now() WHERE share_id = :id"
+        await tx.session.execute(text(ended), {"id": UUID(made["id"])})
+    await sweep_expired(world.gateway.db)
+    [visitor] = {entry["visit_id"] for entry in await world.log(made) if entry["action"] == "post_chat"}
+    everybody = {entry["visit_id"] for entry in await world.log(made)}
+    assert len(everybody) == 2
+    async with world.gateway.db.read() as session:
+        erased = await session.scalars(text("SELECT subject_id::text FROM erasures WHERE kind = 'user'"))
+        assert everybody & set(erased) == {visitor}
+
+
+async def test_links_of_who_becomes_a_viewer_end(world: World) -> None:
+    made = await world.share("workspace", ["view"])
+    http = await world.visit(made)
+    other = await world.gateway.person()
+    path = url(world.person, "/members")
+    invitation = (await world.person.http.post(url(world.person, "/invitations"), json={"role": "owner"})).json()
+    assert (await other.http.post(f"/api/v1/invited/{invitation['token']}/accept")).status_code == 200
+    assert (await other.http.patch(f"{path}/{world.person.id}", json={"role": "editor"})).status_code == 200
+    assert (await http.get(world.person.documents)).status_code == 200
+    assert (await other.http.patch(f"{path}/{world.person.id}", json={"role": "viewer"})).status_code == 200
+    assert (await http.get(world.person.documents)).status_code == 401
+    assert (await world.open(made["token"])).status_code == 404

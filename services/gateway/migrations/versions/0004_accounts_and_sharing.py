@@ -40,6 +40,9 @@ def upgrade() -> None:
     # For what deletes a workspace.
     _index("users", "default_workspace_id")
     op.add_column("users", _time("disabled_at", nullable=True))
+    op.add_column("users", sa.Column("email_vouched", sa.Boolean, nullable=False, server_default="false"))
+    # So far the settings are what makes administrators.
+    op.execute("UPDATE users SET email_vouched = true WHERE is_admin")
     op.add_column("workspaces", _time("archived_at", nullable=True))
     op.add_column("workspaces", sa.Column("max_documents", sa.BigInteger))
     op.add_column("workspaces", sa.Column("max_bytes", sa.BigInteger))
@@ -287,6 +290,7 @@ def downgrade() -> None:
     for column_name in ("archived_at", "max_documents", "max_bytes", "max_questions_per_day"):
         op.drop_column("workspaces", column_name)
     op.drop_column("users", "disabled_at")
+    op.drop_column("users", "email_vouched")
     op.execute("DELETE FROM users WHERE password_hash IS NULL OR default_workspace_id IS NULL")
     op.drop_index("users_default_workspace_id", "users")
     op.drop_constraint("users_default_workspace_id_fkey", "users", type_="foreignkey")

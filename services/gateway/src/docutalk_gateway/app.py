@@ -15,8 +15,8 @@ from docutalk_common.storage import ObjectStorage
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from docutalk_gateway.adapters.openid_provider import OpenIdProvider
 from docutalk_gateway.adapters.log_purge import LogPurge
+from docutalk_gateway.adapters.openid_provider import OpenIdProvider
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.adapters.tokens import AccessTokens
 from docutalk_gateway.api import (
@@ -152,12 +152,7 @@ async def open_gateway(settings: GatewaySettings, on_fatal: Callable[[str], None
             ),
             name="sweep objects",
         ),
-        asyncio.create_task(
-            sweep_archives_for_ever(
-                db, storage, older_than=timedelta(hours=settings.sweep_after_hours), every=settings.sweep_every_seconds
-            ),
-            name="sweep archives",
-        ),
+        asyncio.create_task(sweep_archives_for_ever(db, storage, every=settings.sweep_every_seconds), name="sweep archives"),
         asyncio.create_task(
             import_for_ever(ImportWorker(db, storage, broker.requests, import_limits(settings)), gateway.import_posted),
             name="import",

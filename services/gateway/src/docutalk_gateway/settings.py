@@ -68,7 +68,7 @@ class GatewaySettings(ServiceSettings):
     openid_name: str = "OpenID"
     # Whether everybody whom the provider knows gets an account. Otherwise only those who have one, or an invitation, get in.
     openid_register: bool = False
-    # What a workspace may hold, and how often it may be asked, unless an administrator sets it for that workspace; unset: no limit.
+    # What a workspace may hold, and how often it may be asked, unless an administrator sets it for that one; unset: no limit.
     quota_documents: int | None = Field(default=None, ge=0)
     quota_bytes: int | None = Field(default=None, ge=0)
     quota_questions_per_day: int | None = Field(default=None, ge=0)

@@ -67,7 +67,7 @@ async def set_email(session: AsyncSession, user: User, email: str) -> bool:
     """False when the address is another account's, also one that a racing request makes."""
     try:
         async with session.begin_nested():
-            user.email = email
+            user.email, user.email_vouched = email, False
     except IntegrityError:
         return False
     return True
@@ -117,13 +117,10 @@ async def reset_with(session: AsyncSession, token_hash: bytes, now: datetime) ->
     )
 
 
-async def take_reset(session: AsyncSession, token_hash: bytes, now: datetime) -> UUID | None:
-    """The same, and uses it up: of two at once one gets it."""
-    return await session.scalar(
-        delete(PasswordReset)
-        .where(PasswordReset.token_hash == token_hash, PasswordReset.expires_at > now)
-        .returning(PasswordReset.user_id)
-    )
+async def take_reset(session: AsyncSession, token_hash: bytes, now: datetime) -> bool:
+    """Uses it up. False when somebody else did a moment ago."""
+    which = (PasswordReset.token_hash == token_hash, PasswordReset.expires_at > now)
+    return _changed(await session.execute(delete(PasswordReset).where(*which))) == 1
 
 
 async def delete_expired_resets(session: AsyncSession, now: datetime) -> int:

@@ -49,6 +49,11 @@ async def has_other_owner(session: AsyncSession, workspace_id: UUID, user_id: UU
     return bool(await session.scalar(select(others)))
 
 
+async def has_members(session: AsyncSession, workspace_id: UUID) -> bool:
+    """False for one that is being imported: nobody sees it yet."""
+    return bool(await session.scalar(select(exists().where(Member.workspace_id == workspace_id))))
+
+
 async def set_role(session: AsyncSession, workspace_id: UUID, user_id: UUID, role: Role) -> None:
     """Gives a member another role."""
     which = (Member.workspace_id == workspace_id, Member.user_id == user_id)
@@ -58,12 +63,17 @@ async def set_role(session: AsyncSession, workspace_id: UUID, user_id: UUID, rol
 async def remove_member(session: AsyncSession, workspace_id: UUID, user_id: UUID, now: datetime) -> None:
     """Ends a membership, and the links that they made: with one of those they would come in again."""
     await session.execute(delete(Member).where(Member.workspace_id == workspace_id, Member.user_id == user_id))
-    await session.execute(
-        update(Share)
-        .where(Share.workspace_id == workspace_id, Share.created_by == user_id, Share.revoked_at.is_(None))
-        .values(revoked_at=now)
-    )
+    await revoke_links(session, user_id, now, workspace_id=workspace_id)
     await choose_other_default(session, workspace_id, only=user_id)
+
+
+async def revoke_links(session: AsyncSession, user_id: UUID, now: datetime, *, workspace_id: UUID | None = None) -> None:
+    """Ends the share links that this person made, in all workspaces or in one: a link leads nowhere that its maker may not let
+    others go."""
+    which = [Share.created_by == user_id, Share.revoked_at.is_(None)]
+    if workspace_id is not None:
+        which.append(Share.workspace_id == workspace_id)
+    await session.execute(update(Share).where(*which).values(revoked_at=now).execution_options(synchronize_session=False))
 
 
 async def choose_other_default(session: AsyncSession, workspace_id: UUID, *, only: UUID | None = None) -> None:

@@ -19,7 +19,8 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """A person. `email` ignores case. Without `password_hash` they sign in at their OpenID provider only."""
+    """A person. `email` ignores case. Without `password_hash` they sign in at their OpenID provider only. `email_vouched`:
+    somebody else than whoever made the account said that the address is theirs."""
 
     __tablename__ = "users"
 
@@ -28,6 +29,7 @@ class User(Base):
     password_hash: Mapped[str | None]
     display_name: Mapped[str | None]
     is_admin: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    email_vouched: Mapped[bool] = mapped_column(Boolean, server_default="false")
     default_workspace_id: Mapped[UUID | None] = mapped_column(ForeignKey("workspaces.id", ondelete="SET NULL"))
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -54,6 +54,7 @@ async def add_user(session: AsyncSession, user: User, workspace: Workspace) -> b
             password_hash=user.password_hash,
             display_name=user.display_name,
             is_admin=user.is_admin,
+            email_vouched=user.email_vouched,
             default_workspace_id=workspace.id,
         )
         .on_conflict_do_nothing(index_elements=[User.email])
@@ -160,7 +161,7 @@ async def signing_keys(session: AsyncSession, now: datetime) -> list[SigningKey]
 
 
 def _key_is_accepted(key_id: str) -> ColumnElement[bool]:
-    """Whether this key is accepted, to be asked with each request: what another gateway has retired is known here a minute late."""
+    """Whether this key is accepted, asked with each request: what another gateway has retired is known here a minute late."""
     return exists().where(SigningKey.id == key_id, or_(SigningKey.retires_at.is_(None), SigningKey.retires_at > func.now()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -10,6 +11,9 @@ from sqlalchemy import ColumnElement, CursorResult, Result, and_, delete, func, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_gateway.adapters.models import Share, ShareAccess, ShareVisit
+
+ASKING = ("post_chat", "regenerate_answer")
+"""The operations that begin a conversation."""
 
 
 def _changed(result: Result[Any]) -> int:
@@ -86,9 +90,10 @@ async def share_of_visit(session: AsyncSession, visit_id: UUID, now: datetime) -
     )
 
 
-async def end_visits(session: AsyncSession, share_id: UUID) -> int:
+async def end_visits(session: AsyncSession, share_id: UUID, now: datetime) -> None:
     """Ends every visit of a link."""
-    return _changed(await session.execute(delete(ShareVisit).where(ShareVisit.share_id == share_id)))
+    which = (ShareVisit.share_id == share_id, ShareVisit.expires_at > now)
+    await session.execute(update(ShareVisit).where(*which).values(expires_at=now).execution_options(synchronize_session=False))
 
 
 async def accesses_of(session: AsyncSession, share_id: UUID, *, offset: int, limit: int) -> tuple[list[ShareAccess], int]:
@@ -99,9 +104,22 @@ async def accesses_of(session: AsyncSession, share_id: UUID, *, offset: int, lim
     return list(rows), total or 0
 
 
-async def delete_ended_visits(session: AsyncSession, now: datetime) -> int:
-    """Forgets visits that are over; what was done in them stays in the log."""
-    return _changed(await session.execute(delete(ShareVisit).where(ShareVisit.expires_at < now)))
+async def delete_ended_visits(session: AsyncSession, now: datetime) -> list[UUID]:
+    """Forgets visits that are over; what was done in them stays in the log. Those in which something was asked."""
+    ended = await session.scalars(delete(ShareVisit).where(ShareVisit.expires_at < now).returning(ShareVisit.id))
+    return await _that_asked(session, ended.all())
+
+
+async def delete_visits_of(session: AsyncSession, user_id: UUID) -> list[UUID]:
+    """Forgets the visits of all links that this person made. Those in which something was asked."""
+    theirs = select(Share.id).where(Share.created_by == user_id)
+    ended = await session.scalars(delete(ShareVisit).where(ShareVisit.share_id.in_(theirs)).returning(ShareVisit.id))
+    return await _that_asked(session, ended.all())
+
+
+async def _that_asked(session: AsyncSession, visit_ids: Sequence[UUID]) -> list[UUID]:
+    asked = select(ShareAccess.visit_id).where(ShareAccess.visit_id.in_(visit_ids), ShareAccess.action.in_(ASKING)).distinct()
+    return [visit_id for visit_id in await session.scalars(asked) if visit_id is not None]
 
 
 async def delete_old_accesses(session: AsyncSession, before: datetime) -> int:

@@ -170,7 +170,8 @@ class Invited(BaseModel):
 
 
 class Account(BaseModel):
-    """An account as administrators see it. `has_password` is false for who signs in with OpenID only."""
+    """An account as administrators see it. `has_password` is false for who signs in with OpenID only. `email_vouched`: somebody
+    else than its owner said that the address is theirs, so that an OpenID provider's word for it opens this account."""
 
     id: UUID
     email: str
@@ -178,6 +179,7 @@ class Account(BaseModel):
     is_admin: bool
     disabled: bool
     has_password: bool
+    email_vouched: bool
     created_at: datetime
 
     @classmethod
@@ -190,6 +192,7 @@ class Account(BaseModel):
             is_admin=user.is_admin,
             disabled=user.disabled_at is not None,
             has_password=user.password_hash is not None,
+            email_vouched=user.email_vouched,
             created_at=user.created_at,
         )
 
@@ -199,6 +202,7 @@ class AccountRights(Body):
 
     is_admin: bool = False
     disabled: bool = False
+    email_vouched: bool = False
 
 
 class PasswordReset(BaseModel):

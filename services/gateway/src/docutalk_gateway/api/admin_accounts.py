@@ -42,6 +42,7 @@ async def patch_user(caller: SignedIn, user_id: UUID, body: account_shapes.Accou
         user_id=user_id,
         is_admin=changes.get("is_admin"),
         disabled=changes.get("disabled"),
+        email_vouched=changes.get("email_vouched"),
     )
     return account_shapes.Account.of(user)
 

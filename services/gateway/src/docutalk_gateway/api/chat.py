@@ -146,9 +146,7 @@ def _stream(access: Access, posted: PostedMessage, *, after: int | None) -> Even
     return EventStream(events, closing=access.gateway.closing, allowed=access.is_still_let_in)
 
 
-async def _events(
-    grant: Grant | None, frames: AsyncGenerator[AnswerFrame], posted: PostedMessage
-) -> AsyncGenerator[ServerEvent]:
+async def _events(grant: Grant | None, frames: AsyncGenerator[AnswerFrame], posted: PostedMessage) -> AsyncGenerator[ServerEvent]:
     try:
         async for item in frames:
             yield ServerEvent(item.frame.kind.value, _data(grant, item.frame, posted), item.sequence)

@@ -15,7 +15,7 @@ from docutalk_gateway.adapters.openid_provider import OpenIdProvider
 from docutalk_gateway.api import shapes
 from docutalk_gateway.api.context import Gateway, actor_of, anonymous_cause, gateway_of
 from docutalk_gateway.settings import GatewaySettings
-from docutalk_gateway.use_cases.finish_openid_flow import Admission, Returned, finish_openid_flow
+from docutalk_gateway.use_cases.finish_openid_flow import Returned, finish_openid_flow
 from docutalk_gateway.use_cases.redeem_openid_code import redeem_openid_code
 from docutalk_gateway.use_cases.sign_in import TokenPair
 from docutalk_gateway.use_cases.start_openid_flow import MINUTES, Application, start_openid_flow
@@ -124,7 +124,7 @@ async def finish_openid(
         anonymous_cause(request),
         actor_of(request),
         returned=Returned(state, request.cookies.get(COOKIE), code, error, iss),
-        admission=Admission(gateway.settings.openid_register, gateway.settings.open_registration),
+        provider_registers=gateway.settings.openid_register,
         lifetime=gateway.refresh_lifetime,
     )
     response = RedirectResponse(outcome, 303) if isinstance(outcome, str) else JSONResponse(_tokens(outcome).model_dump())

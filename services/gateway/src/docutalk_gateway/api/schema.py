@@ -18,7 +18,7 @@ _API = ("/api/v1/", openai_errors.PREFIX)
 
 # What does not follow from who may call an operation and what it takes.
 _ALSO: dict[str, set[int]] = {
-    "register": {403, 409},
+    "register": {403, 404, 409},
     "login": {401},
     "token": {401},
     "refresh": {401},
@@ -93,6 +93,8 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> set[int]:
         found.add(502)
     if "requestBody" in operation:
         found |= {408, 413}
+    if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
+        found.add(414)
     if "requestBody" in operation or operation.get("parameters"):
         found.add(422)
     return (found - {422}) | {400} if path.startswith(openai_errors.PREFIX) and 422 in found else found

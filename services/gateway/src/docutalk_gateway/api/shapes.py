@@ -41,7 +41,9 @@ T = TypeVar("T")
 DEPTH_MAX = 32
 
 
-Email = Annotated[str, Field(max_length=EMAIL_MAX), AfterValidator(clean_email), WithJsonSchema({"type": "string", "format": "email"})]
+Email = Annotated[
+    str, Field(max_length=EMAIL_MAX), AfterValidator(clean_email), WithJsonSchema({"type": "string", "format": "email"})
+]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=20_000)]
 # As `clean_filename` would leave it.
@@ -164,7 +166,7 @@ class WorkspaceChanges(Body):
 
 
 class Workspace(BaseModel):
-    """A workspace, and what the caller may do in it. With `archived_at` it can be read and searched, and nothing changes in it."""
+    """A workspace, and what the caller may do in it. With `archived_at` it is read and searched, and nothing changes in it."""
 
     id: UUID
     name: str

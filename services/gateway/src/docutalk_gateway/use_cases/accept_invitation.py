@@ -9,7 +9,7 @@ from docutalk_common.db import Cause, Database
 from docutalk_common.errors import NotFound
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_gateway.adapters import account_repository, repository
+from docutalk_gateway.adapters import account_repository, member_repository, repository
 from docutalk_gateway.adapters.audit_log import Action, Actor, note
 from docutalk_gateway.adapters.models import Invitation, User, Workspace
 from docutalk_gateway.adapters.tokens import hash_token
@@ -52,6 +52,7 @@ async def accept(session: AsyncSession, actor: Actor, token_hash: bytes, user: U
     if invitation.workspace_id is not None and invitation.role is not None:
         role = Role(invitation.role)
         await account_repository.join_workspace(session, invitation.workspace_id, user.id, role, above=_ABOVE[role])
+        await member_repository.set_first_default(session, invitation.workspace_id, user.id)
     note(
         session,
         Action.INVITATION_ACCEPTED,

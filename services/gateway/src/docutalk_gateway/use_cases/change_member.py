@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 from docutalk_common.db import Cause, Database
@@ -17,7 +18,8 @@ from docutalk_gateway.domain import Conflict, Role
 async def change_member(
     db: Database, cause: Cause, actor: Actor, *, workspace_id: UUID, user_id: UUID, role: Role
 ) -> tuple[Member, User]:
-    """Sets the role of a member. Raises `NotFound`, and `Conflict` for the last owner."""
+    """Sets the role of a member; who becomes a viewer leaves no share links behind. Raises `NotFound`, and `Conflict` for the
+    last owner."""
     async with db.transaction(cause) as tx:
         await member_repository.lock_workspace(tx.session, workspace_id)
         member, user = await known_member(tx.session, workspace_id, user_id)
@@ -27,6 +29,8 @@ async def change_member(
         if before is Role.OWNER:
             await keep_an_owner(tx.session, workspace_id, user_id)
         member.role = role.value
+        if not role.can_write:
+            await member_repository.revoke_links(tx.session, user_id, datetime.now(UTC), workspace_id=workspace_id)
         note(
             tx.session,
             Action.MEMBER_CHANGED,

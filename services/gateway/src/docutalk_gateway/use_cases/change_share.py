@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -49,7 +50,7 @@ async def change_share(
         for field, value in values.items():
             setattr(share, field, value)
         if password is not None:
-            await share_repository.end_visits(tx.session, share_id)
+            await share_repository.end_visits(tx.session, share_id, datetime.now(UTC))
         told = {"changed": " ".join(sorted(changes)), "permissions": " ".join(share.permissions)}
         note(tx.session, Action.SHARE_CHANGED, actor, workspace_id=workspace_id, target_id=share_id, **told)
         return share

@@ -13,13 +13,14 @@ from docutalk_common.errors import NotFound, RequestFailed
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.telemetry import get_logger
 
-from docutalk_gateway.adapters import account_repository, erasure_repository, import_repository, repository
+from docutalk_gateway.adapters import account_repository, erasure_repository, import_repository, repository, share_repository
 from docutalk_gateway.adapters.audit_log import Action, Actor, note
 from docutalk_gateway.adapters.erasure_repository import ErasureState, Membership
 from docutalk_gateway.adapters.models import Erasure
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.domain import Conflict, ErasureKind, Role
 from docutalk_gateway.use_cases.delete_workspace import erase_workspace
+from docutalk_gateway.use_cases.erase_visits import erase_visits
 from docutalk_gateway.use_cases.go_after_a_deadlock import one_after_the_other
 from docutalk_gateway.use_cases.limit_attempts import AttemptLimits, forgive_attempt
 from docutalk_gateway.use_cases.prove_password import prove_password
@@ -74,6 +75,7 @@ async def delete_user(db: Database, storage: ObjectStorage, cause: Cause, actor:
             if await account_repository.is_last_administrator(tx.session, user_id):
                 raise Conflict("This is the only administrator. Make somebody else one first.")
             _check_owners(memberships, by_themselves=actor.id == user_id)
+            await erase_visits(tx, await share_repository.delete_visits_of(tx.session, user_id))
             erasure = Erasure(id=uuid7(), kind=ErasureKind.USER.value, subject_id=user_id, services=list(OTHERS))
             await erasure_repository.add_erasure(tx.session, erasure)
             for membership in memberships:

@@ -24,7 +24,15 @@ async def ensure_admin(db: Database, passwords: Passwords, *, email: str, passwo
         async with db.transaction(Cause.new()) as tx:
             # Who registers at this moment is not the first.
             await account_repository.lock_first_account(tx.session)
-            await add_account(tx.session, SYSTEM, email=email, password_hash=hashed, display_name="Administrator", is_admin=True)
+            await add_account(
+                tx.session,
+                SYSTEM,
+                email=email,
+                password_hash=hashed,
+                display_name="Administrator",
+                email_vouched=True,
+                is_admin=True,
+            )
     except EmailTaken:
         return False
     return True

@@ -40,15 +40,6 @@ class Returned:
 
 
 @dataclass(frozen=True)
-class Admission:
-    """Who gets in without an account or an invitation: everybody whom the provider knows, or nobody. And whether anybody may
-    register here by themselves, with whatever address they say is theirs."""
-
-    provider_registers: bool
-    anybody_registers: bool
-
-
-@dataclass(frozen=True)
 class _Arrival:
     """Whom the provider sends, and what they bring."""
 
@@ -56,7 +47,7 @@ class _Arrival:
     issuer: str
     person: Person
     invitation_hash: bytes | None
-    admission: Admission
+    provider_registers: bool
 
     def actor_as(self, user: User) -> Actor:
         return replace(self.actor, kind=ActorKind.USER, id=user.id)
@@ -79,10 +70,11 @@ async def finish_openid_flow(
     actor: Actor,
     *,
     returned: Returned,
-    admission: Admission,
+    provider_registers: bool,
     lifetime: timedelta,
 ) -> TokenPair | str:
-    """A sign-in; or for an application the address to return to, with a code for one.
+    """A sign-in; or for an application the address to return to, with a code for one. With `provider_registers` everybody whom
+    the provider knows gets an account, else nobody without an invitation.
 
     Raises `OpenIdRefused` for who was not sent from here or is not let in, what `find_invitation` raises, `DependencyUnavailable`
     and `OpenIdFault`.
@@ -91,7 +83,7 @@ async def finish_openid_flow(
     try:
         person = await _identify(provider, flow, returned)
         async with db.transaction(cause) as tx:
-            user = await _account(tx.session, _Arrival(actor, provider.issuer, person, flow.invitation_hash, admission))
+            user = await _account(tx.session, _Arrival(actor, provider.issuer, person, flow.invitation_hash, provider_registers))
             if flow.return_to is None or flow.code_challenge is None:
                 return await start_sign_in(tx.session, tokens, actor, user_id=user.id, method="openid", lifetime=lifetime)
             return await _hand_over(tx.session, user, flow.return_to, flow.code_challenge)
@@ -150,13 +142,13 @@ async def _account(session: AsyncSession, arrival: _Arrival) -> User:
 async def _link(session: AsyncSession, arrival: _Arrival, user: User) -> None:
     """From now on this person signs in to the account that has their address.
 
-    Also to one with a password, as is usual, which stays as the way in when the provider is away. But not where anybody may
-    register with whatever address they like: somebody could have made the account to wait in it for the address's owner.
+    Also to one with a password, as is usual, which stays as the way in when the provider is away. But only if somebody vouched
+    for its address: else whoever made the account may have taken another's, to wait in it for them.
     """
-    if user.password_hash is not None and arrival.admission.anybody_registers:
+    if not user.email_vouched:
         raise OpenIdRefused(
-            "There is an account with your e-mail address already. Because anybody may register on this server, it is not known"
-            " whether it is yours. Sign in with its password, or ask the administrator."
+            "There is an account with your e-mail address already, and nobody has vouched that it is yours. Sign in with its"
+            " password, or ask the administrator to vouch for it."
         )
     # An address that the provider gave to somebody new: what was its owner's before is not theirs.
     if await openid_repository.has_identity(session, user.id, arrival.issuer):
@@ -169,7 +161,7 @@ async def _link(session: AsyncSession, arrival: _Arrival, user: User) -> None:
 
 async def _add_account(session: AsyncSession, arrival: _Arrival) -> User:
     """A new one, without a password."""
-    if arrival.invitation_hash is None and not arrival.admission.provider_registers:
+    if arrival.invitation_hash is None and not arrival.provider_registers:
         raise OpenIdRefused("You have no account on this server. Ask its administrator for an invitation.")
     user = await add_account(
         session,
@@ -177,6 +169,7 @@ async def _add_account(session: AsyncSession, arrival: _Arrival) -> User:
         email=arrival.email,
         password_hash=None,
         display_name=arrival.person.name,
+        email_vouched=True,
         # As with a password, the first person of an installation becomes its administrator.
         is_admin=arrival.invitation_hash is None and await is_first(session),
         method="openid",

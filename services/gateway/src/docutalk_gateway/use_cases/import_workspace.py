@@ -45,6 +45,8 @@ IDS_AT_ONCE = 1000
 BATCH_BYTES = 400 << 10
 BATCH_RECORDS = 200
 ASK_SECONDS = 30.0
+# Of 128. Before them an id has its time and enough random bits to tell it from others of the same millisecond.
+NEW_BITS = 48
 
 R = TypeVar("R", bound=BaseModel)
 C = TypeVar("C", bound=Contract)
@@ -56,8 +58,8 @@ class LeaseLost(GatewayError):
 
 @dataclass(frozen=True)
 class NewIds:
-    """What becomes of the ids of an archive. With `import_id` each is another one, always the same, and as old: lists are in the
-    order of ids, which begin with the time."""
+    """What becomes of the ids of an archive. With `import_id` each is another one, always the same, that begins as the old one:
+    lists are in the order of ids."""
 
     import_id: UUID | None
 
@@ -65,8 +67,7 @@ class NewIds:
         """The id of a record."""
         if self.import_id is None:
             return old
-        value = old.int >> 80 << 80 | _derived(self.import_id, old).int & ((1 << 80) - 1)
-        return UUID(int=value & ~(0xF << 76) | 0x7 << 76)
+        return UUID(int=old.int >> NEW_BITS << NEW_BITS | _derived(self.import_id, old).int & ((1 << NEW_BITS) - 1))
 
     def of_known(self, old: UUID, known: Collection[UUID]) -> UUID:
         """The id of what may be none of the archive's: that stays as it is."""

@@ -12,6 +12,8 @@ from docutalk_gateway.adapters.rate_limits import take
 from docutalk_gateway.domain import TooManyRequests
 
 WINDOW_SECONDS = 60
+# The smallest and the largest block, as parts of the limit.
+FIRST_BLOCKS = 200
 BLOCKS = 20
 
 
@@ -20,6 +22,7 @@ class _Block:
     """What this gateway may let through in this window without asking the others."""
 
     left: int = 0
+    taken: int = 0
     used_up: bool = False
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -31,11 +34,12 @@ class _Block:
 
 
 class RequestLimits:
-    """Takes a twentieth of somebody's limit at a time out of what all gateways share, and spends it by itself. So PostgreSQL is
-    written at most twenty times a minute by each gateway for one person, however many requests they make.
+    """Takes a part of somebody's limit at a time out of what all gateways share, and spends it by itself: a two-hundredth at first,
+    then as much as it has spent, at most a twentieth. So PostgreSQL is written two dozen times a minute for one person at most,
+    however many requests they make.
 
     In one window all gateways together let through no more than the limit. What a gateway took and does not spend is lost to the
-    others until the window ends: of N gateways, somebody may be refused up to N blocks before their limit.
+    others until the window ends: of N gateways, somebody may be refused N twentieths of the limit too early.
     """
 
     def __init__(self, db: Database) -> None:
@@ -60,8 +64,9 @@ class RequestLimits:
         """Spends of the next block. One takes it for all who wait."""
         async with block.taking:
             if block.left == 0 and not block.used_up:
-                size = max(1, per_minute // BLOCKS)
+                size = max(1, min(max(block.taken, per_minute // FIRST_BLOCKS), per_minute // BLOCKS))
                 async with self._db.transaction(Cause.new()) as tx:
                     wait = await take(tx.session, bucket, most=per_minute, seconds=WINDOW_SECONDS, amount=size)
+                block.taken += size
                 block.left, block.used_up = (size, False) if wait is None else (0, True)
             return block.spend()

@@ -179,9 +179,7 @@ class Wanted:
         )
 
 
-async def _only(
-    db: Database, requests: RequestClient, cause: Cause, workspace_id: UUID, document_id: UUID
-) -> list[Document]:
+async def _only(db: Database, requests: RequestClient, cause: Cause, workspace_id: UUID, document_id: UUID) -> list[Document]:
     try:
         return [await get_document(db, requests, cause, workspace_id, document_id)]
     except NotFound:

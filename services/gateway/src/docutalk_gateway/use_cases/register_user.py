@@ -26,13 +26,21 @@ async def add_account(
     email: str,
     password_hash: str | None,
     display_name: str | None,
+    email_vouched: bool,
     is_admin: bool = False,
     method: str = "password",
 ) -> User:
     """Stores an account and its default workspace, and notes it as the deed of `actor`, or of the new user when that is nobody.
-    Raises `EmailTaken`."""
+    `email_vouched`: somebody else says that the address is theirs. Raises `EmailTaken`."""
     user_id = uuid7()
-    user = User(id=user_id, email=email, password_hash=password_hash, display_name=display_name, is_admin=is_admin)
+    user = User(
+        id=user_id,
+        email=email,
+        password_hash=password_hash,
+        display_name=display_name,
+        is_admin=is_admin,
+        email_vouched=email_vouched,
+    )
     if not await repository.add_user(session, user, Workspace(id=uuid7(), name="My documents", description=None)):
         raise EmailTaken
     who = replace(actor, kind=ActorKind.USER, id=user_id) if actor.kind is ActorKind.NOBODY else actor
@@ -70,9 +78,10 @@ async def register_user(
     `TooManyRequests` for who tries one address after another to see which are taken.
     """
     token_hash = hash_token(invitation) if invitation is not None else None
+    vouched = False
     async with db.read() as session:
         if token_hash is not None:
-            await find_invitation(session, token_hash, email=email)
+            vouched = (await find_invitation(session, token_hash, email=email)).invitation.email is not None
         elif not is_open and await account_repository.any_account(session):
             raise RegistrationClosed
     attempt = limits.of_address("register", actor.address)
@@ -83,7 +92,13 @@ async def register_user(
         if token_hash is None and not is_open and not is_admin:
             raise RegistrationClosed
         user = await add_account(
-            tx.session, actor, email=email, password_hash=hashed, display_name=display_name, is_admin=is_admin
+            tx.session,
+            actor,
+            email=email,
+            password_hash=hashed,
+            display_name=display_name,
+            email_vouched=vouched,
+            is_admin=is_admin,
         )
         if token_hash is not None:
             invited_user = replace(actor, kind=ActorKind.USER, id=user.id)

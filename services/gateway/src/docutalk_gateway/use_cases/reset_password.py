@@ -24,16 +24,21 @@ async def reset_password(
     await count_attempt(db, cause, actor, attempt)
     token_hash, now = hash_token(token), datetime.now(UTC)
     async with db.read() as session:
-        known = await account_repository.reset_with(session, token_hash, now)
-    # Nothing is hashed for who has no token.
-    hashed = await passwords.hash(new_password) if known is not None else None
+        user_id = await account_repository.reset_with(session, token_hash, now)
+    if user_id is None:
+        raise _over()
+    hashed = await passwords.hash(new_password)
     async with db.transaction(cause) as tx:
-        user_id = await account_repository.take_reset(tx.session, token_hash, now)
-        if user_id is None or hashed is None:
-            raise NotFound("This link is not valid (any more). Ask an administrator for a new one.")
+        # First, as whoever changes a password does: two of them would else wait for each other.
         await account_repository.lock_account(tx.session, user_id)
+        if not await account_repository.take_reset(tx.session, token_hash, now):
+            raise _over()
         await account_repository.set_password(tx.session, user_id, hashed)
         await repository.end_sign_ins(tx.session, user_id, now)
         await forgive_attempt(tx.session, attempt)
         owner = replace(actor, kind=ActorKind.USER, id=user_id)
         note(tx.session, Action.PASSWORD_CHANGED, owner, target_id=user_id, reset=True)
+
+
+def _over() -> NotFound:
+    return NotFound("This link is not valid (any more). Ask an administrator for a new one.")

@@ -1,4 +1,4 @@
-"""Archives that no import needs are deleted: those whose gateway was killed before it could do so."""
+"""Archives that no import needs are deleted: those whose gateway was killed, or whose person was deleted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from docutalk_gateway.use_cases.accept_import import PREFIX
 
 log = get_logger(__name__)
 
+# An archive is there a moment before its import is. What is left of a person who was deleted goes soon.
+OLDER_THAN = timedelta(minutes=10)
 
-async def sweep_archives(db: Database, storage: ObjectStorage, *, older_than: timedelta) -> int:
+
+async def sweep_archives(db: Database, storage: ObjectStorage, *, older_than: timedelta = OLDER_THAN) -> int:
     """Deletes archives older than that whose import has come to its end or was never accepted; how many. Several gateways may do
     it at once."""
     before = datetime.now(UTC) - older_than
@@ -35,11 +38,11 @@ async def sweep_archives(db: Database, storage: ObjectStorage, *, older_than: ti
     return swept
 
 
-async def sweep_archives_for_ever(db: Database, storage: ObjectStorage, *, older_than: timedelta, every: float) -> None:
+async def sweep_archives_for_ever(db: Database, storage: ObjectStorage, *, every: float) -> None:
     """A round now and then every so many seconds, until cancelled."""
     while True:
         try:
-            await sweep_archives(db, storage, older_than=older_than)
+            await sweep_archives(db, storage)
         except DependencyUnavailable as error:
             log.info("archives stay for now", reason=str(error))
         except Exception:

@@ -18,6 +18,7 @@ from docutalk_gateway.adapters import (
     repository,
     share_repository,
 )
+from docutalk_gateway.use_cases.erase_visits import erase_visits
 
 log = get_logger(__name__)
 
@@ -45,7 +46,7 @@ async def sweep_expired(
         await repository.delete_expired_keys(tx.session, now)
         await repository.delete_old_messages(tx.session, now - MESSAGES_STAY)
         await repository.delete_superseded_uploads(tx.session, now - VERSIONS_STAY)
-        await share_repository.delete_ended_visits(tx.session, now)
+        await erase_visits(tx, await share_repository.delete_ended_visits(tx.session, now))
         await share_repository.delete_old_accesses(tx.session, now - share_log_stays)
         await audit_log.delete_entries(tx.session, now - audit_stays)
         await import_repository.delete_old_imports(tx.session, now - IMPORTS_STAY)
