@@ -32,6 +32,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
+from .account_calls import AT, Accounts, listing, problem
+
 EMAIL, PASSWORD, WORKSPACE = "admin@example.com", "correct horse", "01890000-0000-7000-8000-000000000001"
 Json = dict[str, Any]
 
@@ -85,7 +87,7 @@ def a_change(**changes: Any) -> Json:
 def an_api_key(**changes: Any) -> Json:
     """A key as the API shows it."""
     key = {"id": WORKSPACE, "name": "ci", "hint": "dtk_abcd", "created_at": "2026-01-02T03:04:05Z", "expires_at": None}
-    return key | {"last_used_at": None} | changes
+    return key | {"last_used_at": None, "scopes": ["documents:read", "search"]} | changes
 
 
 def _version(number: int, filename: str) -> Json:
@@ -150,6 +152,11 @@ class Server:
     generation: int = 0
     valid: set[str] = field(default_factory=set)
     expires_in: int = 900
+    accounts: Accounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        me = {"id": WORKSPACE, "email": EMAIL, "display_name": "Ada", "is_admin": True, "default_workspace_id": WORKSPACE}
+        self.accounts = Accounts(lambda: self.url, self.tokens, me=me | {"created_at": AT})
 
     def tokens(self) -> Json:
         """A new pair; the refresh token before it is used up."""
@@ -157,11 +164,6 @@ class Server:
         pair = {"access_token": f"access-{self.generation}", "refresh_token": f"refresh-{self.generation}"}
         self.valid |= set(pair.values())
         return pair | {"token_type": "bearer", "expires_in": self.expires_in}
-
-
-def _problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    content = {"type": "about:blank", "title": "Error", "status": status, "detail": detail, "instance": "/", **more}
-    return JSONResponse(content, status, headers=headers, media_type="application/problem+json")
 
 
 async def _breaks_off() -> AsyncIterator[str]:
@@ -175,14 +177,14 @@ def make_app(server: Server) -> Starlette:
     async def login(request: Request) -> Response:
         body = await request.json()
         if (body["email"], body["password"]) != (EMAIL, PASSWORD):
-            return _problem(401, "The e-mail address or the password is wrong.")
+            return problem(401, "The e-mail address or the password is wrong.")
         server.logins += 1
         return JSONResponse(server.tokens())
 
     async def refresh(request: Request) -> Response:
         token = (await request.json())["refresh_token"]
         if token not in server.valid:
-            return _problem(401, "The refresh token is not valid. Sign in again.")
+            return problem(401, "The refresh token is not valid. Sign in again.")
         server.valid.discard(token)
         server.refreshes += 1
         return JSONResponse(server.tokens())
@@ -195,32 +197,33 @@ def make_app(server: Server) -> Starlette:
         return Response("ok\n")
 
     async def api(request: Request) -> Response:
-        if request.headers.get("authorization", "").removeprefix("Bearer ") not in server.valid:
-            return _problem(401, "This needs an access token. Sign in first.")
         path = request.path_params["path"]
         body = await request.json() if request.headers.get("content-type") == "application/json" else {}
+        if (answered := server.accounts.public(request, path.split("/"), body)) is not None:
+            server.requests.append((request.method, path, body))
+            return answered
+        if request.headers.get("authorization", "").removeprefix("Bearer ") not in server.valid:
+            return problem(401, "This needs an access token. Sign in first.")
         server.requests.append((request.method, path, body))
         if server.problem is not None and path.startswith(("workspaces/", "admin/")):
             status, content, headers = server.problem
             server.problem = None
             return JSONResponse(content, status, headers=headers, media_type="application/problem+json")
-        return await answer(request, path)
+        return await answer(request, path, body)
 
-    async def answer(request: Request, path: str) -> Response:
+    async def answer(request: Request, path: str, given: Json) -> Response:
         parts = path.split("/")
+        if (answered := await server.accounts.answer(request, parts, given)) is not None:
+            return answered
         match parts:
-            case ["users", "me"]:
-                return JSONResponse({"id": WORKSPACE, "email": EMAIL, "default_workspace_id": WORKSPACE})
-            case ["workspaces"]:
-                return _listing([{"id": WORKSPACE, "name": "Mine"}, {"id": WORKSPACE[:-1] + "2", "name": "Team"}])
             case ["admin", "dead-letters"]:
-                return _listing(server.letters)
+                return listing(server.letters)
             case ["admin", "dead-letters", number]:
                 return JSONResponse(next(letter for letter in server.letters if letter["sequence"] == int(number)))
             case ["workspaces", _, "documents"] if request.method == "POST":
                 return await upload(request)
             case ["workspaces", _, "documents"]:
-                return _listing(list(server.documents.values()))
+                return listing(list(server.documents.values()))
             case ["workspaces", _, "progress", "stream"]:
                 return stream(request, [(1, "progress", {"documents": {}, "eta_seconds": 130})], for_ever=True)
             case ["workspaces", _, "documents", "bulk"]:
@@ -243,16 +246,16 @@ def make_app(server: Server) -> Starlette:
                 server.sources.append(a_source(**await request.json()))
                 return JSONResponse(server.sources[-1], 201)
             case ["workspaces", _, "sources"]:
-                return _listing(server.sources)
+                return listing(server.sources)
             case ["workspaces", _, "sources", _, "runs"]:
-                return _listing([a_run(), a_run(status="failed", reason="The feed is gone.", trigger="schedule")])
+                return listing([a_run(), a_run(status="failed", reason="The feed is gone.", trigger="schedule")])
             case ["workspaces", _, "sources", _, "pause" | "resume" | "run"]:
                 return JSONResponse(server.sources[0])
             case ["workspaces", _, "sources", _] if request.method == "DELETE":
                 server.sources.clear()
                 return Response(status_code=204)
             case ["workspaces", _, "documents", document, "events"]:
-                return _listing([event for _, _, event in server.events])
+                return listing([event for _, _, event in server.events])
             case ["workspaces", _, "events", "stream"] | ["workspaces", _, "documents", _, "events", "stream"]:
                 return stream(request, server.events, for_ever=True)
             case ["workspaces", _, "chat"] | ["workspaces", _, "chat", "answers", _, "stream"]:
@@ -278,7 +281,7 @@ def make_app(server: Server) -> Starlette:
                 return JSONResponse(server.similar)
             case ["workspaces", _, "places"] | ["workspaces", _, "documents", _, "places"]:
                 server.requests.append(("GET", path, dict(request.query_params)))
-                return _listing(server.places)
+                return listing(server.places)
             case ["admin", "models"] if request.method == "POST":
                 return JSONResponse(await request.json() | {"provider": "openai", "dimension": 8}, 201)
             case ["admin", "models"]:
@@ -293,12 +296,12 @@ def make_app(server: Server) -> Starlette:
                     server.changes[0] |= server.becomes_next.pop(0)
                 return JSONResponse({"items": server.changes})
             case ["admin", "model-changes", _, _] if server.refused_steps:
-                return _problem(409, server.refused_steps.pop(0))
+                return problem(409, server.refused_steps.pop(0))
             case ["admin", "model-changes", _, step]:
                 states = {"pause": "paused", "resume": "running", "switch": "switched", "roll-back": "complete"}
                 server.changes[0] |= {"state": states.get(step, "finished"), "ended_at": None}
                 return JSONResponse(server.changes[0])
-        return _problem(404, "There is nothing at this address.")
+        return problem(404, "There is nothing at this address.")
 
     async def upload(request: Request) -> Response:
         async with request.form() as form:
@@ -307,7 +310,7 @@ def make_app(server: Server) -> Starlette:
         server.upload_keys.append(key := request.headers.get("idempotency-key"))
         trouble = server.upload_troubles.pop(0) if server.upload_troubles else None
         if trouble:
-            return _problem(trouble, "Try again in a moment.", headers={"Retry-After": "0"})
+            return problem(trouble, "Try again in a moment.", headers={"Retry-After": "0"})
         if server.upload_keys.count(key) > 1 and content in server.uploads:
             return JSONResponse({"documents": [list(server.documents.values())[-1]]}, 202)
         again = content in server.uploads
@@ -333,10 +336,10 @@ def make_app(server: Server) -> Starlette:
 
     def one_document(key: str) -> Response:
         if key not in server.documents:
-            return _problem(404, "There is no such document.")
+            return problem(404, "There is no such document.")
         if server.busy_looks:
             server.busy_looks -= 1
-            return _problem(503, "the ingest service did not answer within 2 s")
+            return problem(503, "the ingest service did not answer within 2 s")
         document = server.documents[key]
         server.looks[key] = server.looks.get(key, 0) + 1
         if server.looks[key] == 2:
@@ -354,17 +357,17 @@ def make_app(server: Server) -> Starlette:
                 return JSONResponse(server.chat_models)
             case ["sessions"]:
                 words = request.query_params.get("q", "")
-                return _listing([item for item in server.sessions if words in item["title"]])
+                return listing([item for item in server.sessions if words in item["title"]])
             case ["sessions", key, *rest]:
                 session = next((item for item in server.sessions if item["id"] == key), None)
                 if session is None:
-                    return _problem(404, "There is no such chat session.")
+                    return problem(404, "There is no such chat session.")
                 return await one_session(request, session, rest)
-        return _problem(404, "There is nothing at this address.")
+        return problem(404, "There is nothing at this address.")
 
     async def one_session(request: Request, session: Json, parts: list[str]) -> Response:
         if parts == ["messages"]:
-            return _listing(server.messages)
+            return listing(server.messages)
         if parts == ["export"] and request.query_params["format"] == "markdown":
             return Response(f"# {session['title']}\n", media_type="text/markdown")
         if parts == ["export"]:
@@ -382,7 +385,7 @@ def make_app(server: Server) -> Starlette:
         if request.method == "POST":
             server.keys.append(an_api_key(**await request.json()))
             return JSONResponse(server.keys[-1] | {"key": "dtk_secret"}, 201)
-        return _listing(server.keys)
+        return listing(server.keys)
 
     def stream(
         request: Request,
@@ -394,7 +397,7 @@ def make_app(server: Server) -> Starlette:
         last = request.headers.get("last-event-id")
         server.stream_requests.append(last)
         if for_ever and not server.has_stream:
-            return _problem(503, "nats is not available; try again in a moment.")
+            return problem(503, "nats is not available; try again in a moment.")
 
         async def body() -> AsyncIterator[str]:
             yield "retry: 2000\n\n"
@@ -420,9 +423,6 @@ def make_app(server: Server) -> Starlette:
                 await asyncio.sleep(0.1)
 
         return StreamingResponse(body(), media_type="text/event-stream")
-
-    def _listing(items: list[Json]) -> Response:
-        return JSONResponse({"items": items, "total": len(items), "page": 1, "per_page": 100})
 
     routes = [
         Route("/livez", livez),
@@ -510,6 +510,11 @@ class Terminal:
         while not condition():
             assert time.monotonic() < deadline, self.screen[-2000:]
             self._read()
+
+    def wait_until_it_reads(self) -> None:
+        """Waits until it sleeps in the call that reads what is typed: a signal a moment before would not wake it."""
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        self.wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")
 
     def interrupt(self) -> None:
         """What Ctrl-C sends."""

@@ -286,7 +286,7 @@ def test_key_that_would_have_ended_is_a_wrong_command_line(shell: Any, server: A
 
 
 def test_keys_are_listed_with_their_ends_and_revoked_by_what_names_them(shell: Any, server: Any) -> None:
-    key = {"created_at": "2026-01-02T03:04:05Z", "last_used_at": None}
+    key = {"created_at": "2026-01-02T03:04:05Z", "last_used_at": None, "scopes": ["documents:read", "search"]}
     server.keys = [
         key | {"id": FIRST, "name": "ci", "hint": "dtk_aaaa", "expires_at": None},
         key | {"id": SECOND, "name": "old", "hint": "dtk_bbbb", "expires_at": "2020-01-02T03:04:05Z"},
@@ -294,8 +294,8 @@ def test_keys_are_listed_with_their_ends_and_revoked_by_what_names_them(shell: A
     ]
     assert json.loads(shell("keys", "list", "--json").stdout) == {"api_keys": server.keys}
     head, first, second, _ = shell("keys", "list").stdout.splitlines()
-    assert head == "name\tkey\tcreated\texpires\tlast used\tid"
-    assert re.fullmatch(rf"ci\tdtk_aaaa\t2026-01-0\d \d\d:\d\d\tnever\tnever\t{FIRST}", first)
+    assert head == "name\tkey\tmay\tcreated\texpires\tlast used\tid"
+    assert re.fullmatch(rf"ci\tdtk_aaaa\tdocuments:read, search\t2026-01-0\d \d\d:\d\d\tnever\tnever\t{FIRST}", first)
     assert "\texpired 2020-01-0" in second
     result = shell("keys", "revoke", "old")
     assert (result.exit_code, "may be any of 2 keys. Give the id: " in result.stderr) == (1, True)

@@ -251,6 +251,14 @@ async def test_body_that_cannot_be_read_is_the_callers_error(person: Any, body: 
     assert answer.headers["content-type"] == PROBLEM
 
 
+@pytest.mark.parametrize("path", ["/mcp", "/v1/embeddings"])
+async def test_body_that_is_far_too_large_is_refused_in_every_protocol(person: Any, path: str) -> None:
+    answer = await person.http.post(
+        path, json={"input": "x" * (5 << 20)}, headers={"Accept": "application/json, text/event-stream"}
+    )
+    assert answer.status_code == 413
+
+
 # Speed -----------------------------------------------------------------------------------------------------------
 
 

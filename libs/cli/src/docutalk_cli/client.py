@@ -252,6 +252,9 @@ class Api:
         for last in (False, True):
             signed = {"Authorization": f"Bearer {token}", **(headers or {})}
             answer = await self._raw(method, API + path, headers=signed, **request)
+            if answer.status_code == httpx.codes.UNAUTHORIZED and self.account.token is not None:
+                why = _sentence(answer.status_code, _problem(answer))
+                raise NotSignedIn(f"{self.account.url} does not accept the token in DOCUTALK_TOKEN. {why}")
             if not last and answer.status_code == httpx.codes.UNAUTHORIZED:
                 token = await self._access_token(refused=token)
                 continue
@@ -280,10 +283,6 @@ class Api:
     async def _access_token(self, *, refused: str | None = None) -> str:
         """A token that should work. `refused` is the one that just did not."""
         if self.account.token is not None:
-            if refused is not None:
-                raise NotSignedIn(
-                    f"{self.account.url} does not accept the token in DOCUTALK_TOKEN. It may have expired, or been revoked."
-                )
             return self.account.token
         async with self._renewing:
             if self._tokens is None or not self._tokens.fresh or self._tokens.access_token == refused:

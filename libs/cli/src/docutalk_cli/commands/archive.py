@@ -87,6 +87,8 @@ def import_(
 ) -> None:
     """Make a workspace of an archive, here or in another installation. You own it."""
     output = Output(as_json=as_json)
+    if not zipfile.is_zipfile(file):
+        raise typer.BadParameter(f"{file} is no ZIP archive, or it is not whole", param_hint="FILE")
 
     async def work(api: Api) -> Exit:
         accepted = await _sent(api, output, file, name)

@@ -34,9 +34,9 @@ class _Block:
 
 
 class RequestLimits:
-    """Takes a part of somebody's limit at a time out of what all gateways share, and spends it by itself: a two-hundredth at first,
-    then as much as it has spent, at most a twentieth. So PostgreSQL is written two dozen times a minute for one person at most,
-    however many requests they make.
+    """Takes a part of somebody's limit at a time out of what all gateways share, and spends it by itself: a two-hundredth at
+    first, then as much as it has taken, at most a twentieth. So PostgreSQL is written two dozen times a minute for one person at
+    most, however many requests they make.
 
     In one window all gateways together let through no more than the limit. What a gateway took and does not spend is lost to the
     others until the window ends: of N gateways, somebody may be refused N twentieths of the limit too early.
