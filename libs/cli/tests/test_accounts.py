@@ -180,6 +180,7 @@ def test_accounts_are_listed_with_what_they_are(shell: Any, server: Any) -> None
     [
         (("disable", "ada@example.com"), {"disabled": True}, "ada@example.com is kept out from now on.\n"),
         (("enable", ADA), {"disabled": False}, "ada@example.com is let in again.\n"),
+        (("vouch", ADA), {"email_vouched": True}, "ada@example.com may sign in at the OpenID provider.\n"),
         (("admin", "ada@example.com"), {"is_admin": True}, "ada@example.com is an administrator now.\n"),
         (("admin", "ada@example.com", "--revoke"), {"is_admin": False}, "ada@example.com is no administrator any more.\n"),
     ],

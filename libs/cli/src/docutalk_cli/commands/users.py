@@ -128,6 +128,17 @@ def admin(
     run_connected(output, url, home, work)
 
 
+@app.command("vouch")
+def vouch(user: Named, url: Url = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """Say that an account's address is its owner's: the OpenID provider's word for that address then opens it."""
+    output = Output(as_json=as_json)
+
+    async def work(api: Api) -> Exit:
+        return await _change(api, output, user, {"email_vouched": True}, "may sign in at the OpenID provider.")
+
+    run_connected(output, url, home, work)
+
+
 @app.command("reset-password")
 def reset_password(user: Named, url: Url = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
     """Make a link with which somebody sets a new password. It is printed this once."""
