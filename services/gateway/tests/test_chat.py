@@ -167,6 +167,7 @@ async def test_frame_that_the_live_side_lost_is_read_from_the_stream(chat_servic
         ("model_unauthorized", 502),
         ("model_rejected", 502),
         ("model_context_exceeded", 502),
+        ("session_not_found", 404),
     ],
 )
 async def test_answer_that_cannot_be_made_is_a_problem_and_an_error_event(

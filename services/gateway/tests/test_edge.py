@@ -289,6 +289,16 @@ async def test_request_with_an_idempotency_key_counts_once(gateway_with: Any) ->
         assert [answer.status_code for answer in made] == [201] * 10
 
 
+async def test_request_without_a_sign_in_counts_once_also_when_it_is_only_repeated(gateway_with: Any) -> None:
+    async with gateway_with(anonymous_requests_per_minute=5) as gateway:
+        http, key = await gateway.client(), {"Idempotency-Key": uuid4().hex}
+        body = {"email": f"{uuid4().hex}@example.com", "password": "a long enough password"}
+        statuses = [(await http.post("/api/v1/auth/register", json=body, headers=key)).status_code for _ in range(8)]
+        # The turn of a minute may come in between.
+        assert statuses[:5] == [201] * 5
+        assert 429 in statuses
+
+
 async def test_address_that_asks_too_fast_without_a_sign_in_is_told_so(gateway_with: Any) -> None:
     async with gateway_with(anonymous_requests_per_minute=5) as gateway:
         http = await gateway.client()

@@ -24,6 +24,7 @@ from docutalk_gateway.adapters.erasure_repository import hold_workspace
 from docutalk_gateway.adapters.models import AuditEntry, Import, Invitation, PostedMessage, Share, Upload, User
 from docutalk_gateway.domain import Role
 from docutalk_gateway.use_cases.accept_upload import UploadRequest
+from docutalk_gateway.use_cases.sweep_expired import sweep_expired
 from sqlalchemy import select, text
 
 from .leftovers import messages_with, subjects_with, tables_with
@@ -380,6 +381,38 @@ async def test_words_that_a_receipt_names_are_purged_and_others_stay(
     await others.until_complete(begun["id"])
     assert await messages_with(wire.js, EVENTS, [PLANTED]) == [questions[2].subject()]
     await wire.js.purge_stream(EVENTS)
+
+
+async def test_words_of_a_deleted_conversation_and_of_a_question_that_was_given_up_on_are_purged(
+    gateway: Any, person: Any, others: Others, wire: Wire, chat_service: Any
+) -> None:
+    """Chat knows nothing of them any more when the person goes, weeks later."""
+    guest = await gateway.person()
+    async with gateway.db.transaction(Cause.new()) as tx:
+        await repository.add_member(tx.session, person.workspace, guest.id, Role.VIEWER)
+    path = f"/api/v1/workspaces/{person.workspace}/chat"
+    headers = {"Idempotency-Key": "three weeks ago"}
+    assert (await guest.http.post(path, json={"message": PLANTED}, headers=headers)).status_code == 200
+    [asked] = [posted for posted in chat_service.posted if posted.user_id == guest.id]
+    named = uuid7()
+    about = {"message_id": asked.message_id, "answer_id": asked.answer_id, "session_id": asked.session_id}
+    await wire.send(envelope_for(chat.AnswerStarted(workspace_id=person.workspace, **about)))
+    for message_id in (asked.message_id, named):
+        subject = f"dlq.chat.chat-message-posted.{person.workspace}.{message_id}"
+        await wire.js.publish(subject, PLANTED.encode(), stream=DEAD_LETTERS)
+    async with gateway.db.transaction(Cause.new()) as tx:
+        weeks = "UPDATE posted_messages SET created_at = now() - interval '21 days' WHERE user_id = :id"
+        await tx.session.execute(text(weeks), {"id": guest.id})
+    await sweep_expired(gateway.db)
+    assert (await guest.http.post(path, json={"message": "another"}, headers=headers)).status_code == 200, "the key is free again"
+    begun = (await delete_me(guest)).json()
+    subject = f"evt.gateway.v1.message.posted.*.{named}"
+    await others.confirm(begun["id"], NO_WORKSPACE, "chat", subjects=[subject])
+    await others.confirm(begun["id"], NO_WORKSPACE, "ingest", "embed")
+    await others.confirm(begun["children"][0], guest.workspace)
+    await others.until_complete(begun["id"])
+    assert await messages_with(wire.js, EVENTS, [PLANTED]) == []
+    assert await subjects_with(wire.js, [f"dlq.chat.chat-message-posted.{person.workspace}", str(asked.answer_id)]) == []
 
 
 @pytest.mark.parametrize("subject", [">", "evt.>", "evt.gateway.v1.message.posted.*.*", "tok.*.*"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -237,3 +238,26 @@ async def test_archive_is_opened_by_other_programs_with_fixed_times(gateway: Any
 
     assert {info.date_time for info in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert {info.external_attr >> 16 for info in opened.infolist()} == {0o100644}
+
+
+async def test_exports_that_nobody_reads_to_the_end_are_in_nobodys_way(gateway: Any, person: Any, services: Services) -> None:
+    await services.put_document(gateway.storage, person.workspace, bytes(24 * MIB))
+    path = f"/api/v1/workspaces/{person.workspace}/export"
+
+    async def leave_early() -> None:
+        async with person.http.stream("GET", path) as answer:
+            assert await anext(answer.aiter_bytes())
+
+    for _ in range(3):
+        await asyncio.gather(*(leave_early() for _ in range(10)))
+
+    assert await asyncio.wait_for(exported(person), 30)
+
+
+async def test_many_exports_at_once_are_all_whole(gateway: Any, person: Any, services: Services) -> None:
+    for number in range(4):
+        await services.put_document(gateway.storage, person.workspace, bytes([number]) * 3 * MIB)
+
+    answers = await asyncio.wait_for(asyncio.gather(*(exported(person) for _ in range(24))), 60)
+
+    assert len({hashlib.sha256(answer.content).digest() for answer in answers}) == 1

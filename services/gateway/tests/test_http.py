@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from random import Random
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -222,6 +223,13 @@ async def test_key_of_another_person_is_another_key(gateway: Any, person: Any) -
     mine = (await person.http.post("/api/v1/workspaces", json={"name": "a"}, headers=key)).json()["id"]
     theirs = (await other.http.post("/api/v1/workspaces", json={"name": "a"}, headers=key)).json()["id"]
     assert mine != theirs
+
+
+# Random: what repeats itself would be stored packed.
+@pytest.mark.parametrize("source", ["%00", "%F0", Random(1).randbytes(4000).hex()], ids=["NUL", "half a character", "too long"])
+async def test_key_with_an_address_that_can_not_be_stored_is_the_callers_error(person: Any, source: str) -> None:
+    path = f"/api/v1/workspaces/{person.workspace}/sources/{source}/run"
+    assert (await person.http.post(path, headers={"Idempotency-Key": "any"})).status_code == 422
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])

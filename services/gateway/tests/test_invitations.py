@@ -13,6 +13,7 @@ from docutalk_gateway.adapters.models import AuditEntry, Invitation
 from docutalk_gateway.adapters.tokens import hash_token
 from docutalk_gateway.use_cases.sweep_expired import sweep_expired
 from sqlalchemy import select, text
+from structlog.testing import capture_logs
 
 PASSWORD = "a long enough password"
 INVITED = "/api/v1/invited"
@@ -101,6 +102,18 @@ async def test_invitation_tells_whereto_and_by_whom_but_no_address(gateway: Any,
     await owner.http.patch("/api/v1/users/me", json={"display_name": "Ada"})
     assert (await http.get(f"{INVITED}/{made['token']}")).json()["invited_by"] == "Ada"
     await owner.http.patch("/api/v1/users/me", json={"display_name": None})
+
+
+async def test_token_of_an_invitation_is_not_logged(gateway: Any, owner: Any, workspace: str) -> None:
+    made, http = await invite(owner, workspace), await gateway.client()
+    with capture_logs() as said:
+        for path in ("", "/accept", "/", "/accept/", "/acept", "/a/b"):
+            for method in ("GET", "POST", "DELETE"):
+                await http.request(method, f"{INVITED}/{made['token']}{path}")
+    paths = [entry["path"] for entry in said if entry["event"] == "request"]
+    assert len(paths) == 18
+    assert "/invited/{token}/accept" in paths
+    assert made["token"] not in str(said)
 
 
 async def test_unknown_used_expired_and_withdrawn_invitations_look_the_same(gateway: Any, owner: Any, workspace: str) -> None:

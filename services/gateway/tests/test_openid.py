@@ -298,6 +298,24 @@ async def test_address_that_somebody_gave_themselves_is_not_vouched_for(gateway:
     assert "vouch" in refused(await sign_in(closed, await canaille.person(address)))
 
 
+@pytest.mark.parametrize("is_admin", [True, False])
+async def test_invitation_vouches_for_its_address_only_when_an_administrator_made_it(
+    gateway: Any, closed: Any, canaille: Canaille, is_admin: bool
+) -> None:
+    """Anybody else could invite an address that is not theirs, and wait in its account for whom it belongs to."""
+    inviter, address = await gateway.person(), f"{uuid4()}@example.com"
+    await execute(gateway, "UPDATE users SET is_admin = :is_admin WHERE id = :id", is_admin=is_admin, id=inviter.id)
+    invitation = await invite(gateway, inviter, inviter.workspace, email=address)
+    body = {"email": address, "password": PASSWORD, "invitation": invitation}
+    made = await (await closed.client()).post("/api/v1/auth/register", json=body)
+    assert made.status_code == 201, made.text
+    answer = await sign_in(closed, await canaille.person(address))
+    if is_admin:
+        assert (await who(closed, answer))["id"] == made.json()["id"]
+    else:
+        assert "vouch" in refused(answer)
+
+
 async def test_unknown_person_is_refused(closed: Any, canaille: Canaille) -> None:
     login = await canaille.person()
     assert "invitation" in refused(await sign_in(closed, login))

@@ -10,10 +10,11 @@ import pytest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.ingest import WorkspaceUsage
 from docutalk_common.db import Cause
+from docutalk_gateway.adapters import erasure_repository
 from docutalk_gateway.adapters.models import AuditEntry, PostedMessage, Upload, Workspace
 from docutalk_gateway.domain import WorkspaceArchived
 from docutalk_gateway.use_cases.accept_upload import UploadRequest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 ADMIN = ("admin@docutalk.local", "correct horse battery staple")
 
@@ -82,11 +83,39 @@ async def test_new_version_counts_with_the_one_that_it_takes_the_place_of(
     assert (await person.http.post(versions, files={"file": ("a.txt", b"678")})).status_code == 202
 
 
+async def test_limit_of_documents_that_was_lowered_since_does_not_refuse_versions_of_those_that_are_there(
+    person: Any, administrator: Any, ingest_service: Any
+) -> None:
+    first, _ = (await person.upload(("a.txt", b"a"), ("b.txt", b"b"))).json()["documents"]
+    await limit(administrator, person, max_documents=1)
+    ingest_service.put(person.workspace, first["id"])
+    versions = f"{person.documents}/{first['id']}/versions"
+    assert (await person.http.post(versions, files={"file": ("a.txt", b"c")})).status_code == 202
+    assert_quota_exceeded(await person.upload(("d.txt", b"d")), "limit of documents of this workspace is 1", "would hold 3")
+
+
 async def test_what_sources_brought_is_counted(person: Any, administrator: Any, ingest_service: Any) -> None:
     ingest_service.usage = WorkspaceUsage(documents=9, bytes=90, collected_documents=4, collected_bytes=40)
     await limit(administrator, person, max_documents=5)
     assert (await person.upload(("a.txt", b"a"))).status_code == 202
     assert_quota_exceeded(await person.upload(("b.txt", b"b")), "limit of documents of this workspace is 5", "it would hold 6")
+
+
+async def test_older_versions_count_that_are_known_to_ingest_only(
+    gateway: Any, person: Any, administrator: Any, ingest_service: Any
+) -> None:
+    """Which versions there were is forgotten here after a day."""
+    [document] = (await person.upload(("a.txt", b"12345"))).json()["documents"]
+    ingest_service.put(person.workspace, document["id"])
+    versions = f"{person.documents}/{document['id']}/versions"
+    assert (await person.http.post(versions, files={"file": ("a.txt", b"6789")})).status_code == 202
+    await limit(administrator, person, max_bytes=20)
+    ingest_service.usage = WorkspaceUsage(documents=1, bytes=24, older_bytes=20)
+    assert_quota_exceeded(await person.upload(("b.txt", b"b")), "limit of bytes of this workspace is 20", "it would hold 25")
+    # What was superseded a moment ago is known on both sides.
+    ingest_service.usage = WorkspaceUsage(documents=1, bytes=9, older_bytes=5)
+    assert (await person.upload(("b.txt", b"b" * 11))).status_code == 202
+    assert_quota_exceeded(await person.upload(("c.txt", b"c")), "it would hold 21")
 
 
 async def test_requests_at_once_store_no_more_than_the_limit(gateway: Any, person: Any, administrator: Any) -> None:
@@ -132,6 +161,24 @@ async def test_question_over_the_limit_of_the_day_is_refused_until_midnight(
     assert len(chat_service.posted) == 2
     await limit(administrator, person, max_questions_per_day=None)
     assert (await ask(person)).status_code == 200
+
+
+async def test_questions_of_who_was_erased_since_still_count(
+    gateway: Any, person: Any, administrator: Any, chat_service: Any
+) -> None:
+    """Or visitors of a link would have the day's questions again with each visit that ends."""
+    await limit(administrator, person, max_questions_per_day=1)
+    assert (await ask(person)).status_code == 200
+    async with gateway.db.transaction(Cause.new()) as tx:
+        posted = await erasure_repository.posted_by(tx.session, person.id, limit=100)
+        [asked] = [one for one in posted if one.workspace_id == person.workspace]
+        answer_id, session_id = str(asked.answer_id), str(asked.session_id)
+        await erasure_repository.forget_posted(tx.session, [asked.answer_id])
+    async with gateway.db.read() as session:
+        rows = "SELECT row_to_json(m)::text FROM posted_messages m WHERE workspace_id = :id"
+        [row] = await session.scalars(text(rows), {"id": person.workspace})
+    assert not [word for word in (str(person.id), answer_id, session_id) if word in row]
+    assert (await ask(person)).status_code == 429
 
 
 async def test_questions_at_once_are_no_more_than_the_limit(person: Any, administrator: Any, chat_service: Any) -> None:

@@ -14,15 +14,17 @@ import pytest
 from docutalk_common.contracts import chat, embed, ingest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.db import Cause
-from docutalk_gateway.adapters import repository, share_repository
-from docutalk_gateway.adapters.audit_log import SYSTEM
+from docutalk_common.process import wait_until
+from docutalk_gateway.adapters import account_repository, member_repository, repository, share_repository
+from docutalk_gateway.adapters.audit_log import SYSTEM, Actor, ActorKind
 from docutalk_gateway.adapters.tokens import AccessTokens
 from docutalk_gateway.api.chat_shapes import ChatAnswer, ChatMessage
 from docutalk_gateway.api.permissions import targets_of
 from docutalk_gateway.api.visitors import NOBODY, told_answer, told_message
-from docutalk_gateway.domain import Role, SharePermission, ShareTarget
-from docutalk_gateway.use_cases.identify_caller import Grant
+from docutalk_gateway.domain import NotSignedIn, Role, SharePermission, ShareTarget
+from docutalk_gateway.use_cases.identify_caller import Credentials, Grant
 from docutalk_gateway.use_cases.keep_signing_keys import rotate_signing_key
+from docutalk_gateway.use_cases.log_visit import visit_logged
 from docutalk_gateway.use_cases.sweep_expired import sweep_expired
 from sqlalchemy import text
 from structlog.testing import capture_logs
@@ -811,6 +813,48 @@ async def test_log_and_visits_are_swept_when_their_time_is_over(world: World) ->
         assert await share_repository.share_of(session, world.person.workspace, UUID(made["id"])) is not None
 
 
+async def test_as_many_visits_as_there_are_end_at_once(world: World) -> None:
+    """For example those of a week for which the installation was off."""
+    made = await world.share("document", ["view", "chat"])
+    asking = await world.visit(made)
+    assert (await asking.post(url(world.person, "/chat"), json={"message": "Is it so?"})).status_code == 200
+    share = {"id": UUID(made["id"])}
+    async with world.gateway.db.transaction(Cause.new()) as tx:
+        some = "SELECT gen_random_uuid(), :id, now() FROM generate_series(1, 40000)"
+        await tx.session.execute(text(f"INSERT INTO share_visits (id, share_id, expires_at) {some}"), share)
+        await tx.session.execute(text("UPDATE share_visits SET expires_at = now() WHERE share_id = :id"), share)
+    await sweep_expired(world.gateway.db)
+    [visitor] = {entry["visit_id"] for entry in await world.log(made) if entry["action"] == "post_chat"}
+    async with world.gateway.db.read() as session:
+        assert await session.scalar(text("SELECT count(*) FROM share_visits WHERE share_id = :id"), share) == 0
+        assert await session.scalar(text("SELECT count(*) FROM erasures WHERE subject_id = :id"), {"id": UUID(visitor)}) == 1
+
+
+async def test_request_on_its_way_when_its_link_is_deleted_is_refused_like_a_later_one(world: World) -> None:
+    made = await world.share("document", ["view"])
+    visit_id = UUID((await world.open(made["token"])).json()["visit_id"])
+    grant = Grant(
+        UUID(made["id"]),
+        world.person.workspace,
+        ShareTarget.DOCUMENT,
+        world.uploaded,
+        frozenset({SharePermission.VIEW}),
+        world.person.id,
+    )
+    async with world.gateway.db.transaction(Cause.new()) as tx:
+        await tx.session.execute(text("DELETE FROM shares WHERE id = :id"), {"id": grant.share_id})
+    with pytest.raises(NotSignedIn):
+        async with visit_logged(
+            world.gateway.db,
+            Cause.new(),
+            Actor(ActorKind.VISITOR, visit_id),
+            Credentials(visit_id, grant=grant),
+            operation="get_documents",
+            document_id=None,
+        ):
+            pass
+
+
 async def test_what_visitors_asked_is_erased_when_their_visit_is_over(world: World) -> None:
     made = await world.share("document", ["view", "chat"])
     asking, looking = await world.visit(made), await world.visit(made)
@@ -826,6 +870,37 @@ async def test_what_visitors_asked_is_erased_when_their_visit_is_over(world: Wor
     async with world.gateway.db.read() as session:
         erased = await session.scalars(text("SELECT subject_id::text FROM erasures WHERE kind = 'user'"))
         assert everybody & set(erased) == {visitor}
+
+
+@pytest.mark.parametrize(
+    ("lost", "status"),
+    [
+        ("DELETE FROM members WHERE user_id = :user AND workspace_id = :workspace", 404),
+        ("UPDATE members SET role = 'viewer' WHERE user_id = :user AND workspace_id = :workspace", 403),
+        ("UPDATE users SET disabled_at = now() WHERE id = :user", 404),
+        ("UPDATE workspaces SET archived_at = now() WHERE id = :workspace", 409),
+    ],
+)
+async def test_link_that_is_being_made_by_who_may_not_any_more_is_not_made(world: World, lost: str, status: int) -> None:
+    """They were let in a moment before. Whoever takes a right away ends the links that there are, and would not find this one."""
+    other, gateway, workspace_id = await member(world, Role.EDITOR), world.gateway, world.person.workspace
+    body = {"target": {"kind": "workspace"}, "permissions": ["view"]}
+    async with gateway.db.transaction(Cause.new()) as tx:
+        await account_repository.lock_account(tx.session, other.id)
+        await member_repository.lock_workspace(tx.session, workspace_id)
+        making = asyncio.create_task(other.http.post(url(world.person, "/shares"), json=body))
+        await wait_until(lambda: _waits_for_a_lock(gateway), seconds=10, what="the link waits for who changes the workspace")
+        ids = {"user": other.id, "workspace": workspace_id}
+        await tx.session.execute(text(lost), {name: id_ for name, id_ in ids.items() if f":{name}" in lost})
+    assert (await making).status_code == status
+    async with gateway.db.read() as session:
+        assert await share_repository.shares_of(session, workspace_id, offset=0, limit=10) == ([], 0)
+
+
+async def _waits_for_a_lock(gateway: Any) -> bool:
+    async with gateway.db.read() as session:
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND wait_event_type = 'Lock'"
+        return bool(await session.scalar(text(waiting)))
 
 
 async def test_links_of_who_becomes_a_viewer_end(world: World) -> None:

@@ -29,10 +29,15 @@ async def second(gateway: Any, gateway_with: Any) -> AsyncIterator[Any]:
         yield other
 
 
+async def administrator(gateway: Any) -> Any:
+    """The administrator, signed in anew: who rotates at once has to, too."""
+    return await gateway.sign_in(gateway.settings.admin_email, gateway.settings.admin_password.get_secret_value())
+
+
 @pytest.fixture
 async def admin(gateway: Any) -> Any:
-    """The administrator: who rotates at once has to sign in again, too."""
-    return await gateway.sign_in(gateway.settings.admin_email, gateway.settings.admin_password.get_secret_value())
+    """The same, for one rotation."""
+    return await administrator(gateway)
 
 
 @pytest.fixture
@@ -88,6 +93,30 @@ async def test_token_is_refused_everywhere_after_a_rotation_at_once_and_refreshi
     assert refreshed.status_code == 200
     person.http.headers["Authorization"] = f"Bearer {refreshed.json()['access_token']}"
     assert [await at(one, person) for one in [gateway, second]] == [200, 200]
+
+
+async def test_gateway_that_was_not_told_of_a_rotation_at_once_signs_with_the_new_key(
+    gateway: Any, second: Any, admin: Any, person: Any
+) -> None:
+    await rotate(admin, at_once=True)
+    refreshed = await (await second.client()).post("/api/v1/auth/refresh", json={"refresh_token": person.refresh_token})
+    person.http.headers["Authorization"] = f"Bearer {refreshed.json()['access_token']}"
+    assert await at(second, person) == 200
+    await rotate(await administrator(gateway), at_once=True)
+    # Who signs in asks at once who they are.
+    assert (await second.sign_in(person.email)).id == person.id
+
+
+async def test_token_of_a_gateway_whose_clock_is_ahead_is_accepted(gateway: Any, person: Any) -> None:
+    token = person.http.headers["Authorization"].removeprefix("Bearer ")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    async with gateway.db.read() as session:
+        [stored] = [key for key in await repository.signing_keys(session, datetime.now(UTC)) if key.id == signed_with(person)]
+    secret = Key.derive(stored.id, stored.salt, gateway.settings.jwt_secret.get_secret_value()).secret
+    ahead = {name: claims[name] + 20 for name in ("iat", "exp")}
+    signed = jwt.encode({**claims, **ahead}, secret, algorithm="HS256", headers={"kid": stored.id})
+    person.http.headers["Authorization"] = f"Bearer {signed}"
+    assert await at(gateway, person) == 200
 
 
 async def test_gateways_accept_each_others_tokens_right_after_a_rotation_by_one(

@@ -13,7 +13,7 @@ import pytest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.settings import ServiceSettings
 from docutalk_common.storage import ObjectStorage
-from docutalk_gateway.adapters.stored_zip import BLOCK, DIRECTORY_MAX, PIECE, StoredZip
+from docutalk_gateway.adapters.stored_zip import DIRECTORY_MAX, NEARBY, PIECE, StoredZip
 from docutalk_gateway.domain import ArchiveRefused
 from docutalk_local.testing import TestStack
 from stream_zip import NO_COMPRESSION_64, ZIP_64, stream_zip
@@ -35,6 +35,21 @@ async def opened(storage: ObjectStorage, archive: bytes, **given: Any) -> Stored
     return await StoredZip.open(storage, key, len(archive), **{"expects": lambda _: True, **given})
 
 
+async def test_parts_are_read_in_turns(storage: ObjectStorage) -> None:
+    files = {str(n): os.urandom(2 * MIB) for n in range(6)}
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    archive = await opened(storage, target.getvalue())
+    last = archive.read(archive.entries["5"])
+
+    for name in ("0", "3", "1"):
+        assert b"".join([piece async for piece in archive.read(archive.entries[name])]) == files[name]
+        assert await anext(last, b"") in files["5"]
+    await archive.aclose()
+
+
 async def contents(archive: StoredZip) -> dict[str, bytes]:
     found = {}
     for entry in archive.entries.values():
@@ -46,7 +61,7 @@ async def contents(archive: StoredZip) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 async def test_files_of_any_size_are_read_in_pieces(storage: ObjectStorage, method: int) -> None:
-    files = {"a": b"", "b": b"x", "c": os.urandom(BLOCK + PIECE + 7), "d": bytes(3 * PIECE), "e": b"the end" * 1000}
+    files = {"a": b"", "b": b"x", "c": os.urandom(NEARBY + PIECE + 7), "d": bytes(3 * PIECE), "e": b"the end" * 1000}
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", method) as made:
         for name, content in files.items():

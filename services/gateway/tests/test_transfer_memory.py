@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import re
@@ -14,17 +13,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from docutalk_common.contracts import ingest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.process import wait_until
 from docutalk_common.settings import ServiceSettings
 from docutalk_common.storage import ObjectStorage
-from docutalk_local.ports import free_port
 from docutalk_local.testing import TestStack
 
-from .portable import THEN, Services
+from .portable import THEN, Services, gateway_process
 
 MIB = 1 << 20
 # Large enough that a copy of it in memory would be seen at once, small enough for seconds.
@@ -43,44 +40,6 @@ def _memory(pid: int, field: str) -> int:
 
 def _reset_high_water(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-
-def _end_of(log: Path) -> str:
-    return log.read_text()[-3000:]
-
-
-@contextlib.asynccontextmanager
-async def _gateway(stack: TestStack, settings: Any, log: Path) -> AsyncIterator[tuple[int, httpx.AsyncClient]]:
-    """A process, and its administrator."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        **stack.service_environment("gateway"),
-        "DOCUTALK_PORT": str(port),
-        "DOCUTALK_JWT_SECRET": settings.jwt_secret.get_secret_value(),
-        "DOCUTALK_ADMIN_EMAIL": settings.admin_email,
-        "DOCUTALK_ADMIN_PASSWORD": settings.admin_password.get_secret_value(),
-    }
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docutalk_gateway", env=environment, stderr=file)
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600) as http:
-
-            async def up() -> bool:
-                try:
-                    return (await http.get("/readyz")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await wait_until(up, seconds=60, what="the gateway is ready")
-            body = {"email": settings.admin_email, "password": settings.admin_password.get_secret_value()}
-            tokens = (await http.post("/api/v1/auth/login", json=body)).raise_for_status().json()
-            http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
-            yield process.pid, http
-    finally:
-        process.terminate()
-        code = await process.wait()
-    assert code == 0, _end_of(log)
 
 
 async def _put_large(services: Services, storage: ObjectStorage, workspace_id: UUID, size: int) -> None:
@@ -122,7 +81,7 @@ async def test_memory_of_the_gateway_stays_flat_while_a_large_workspace_goes_and
     archive = tmp_path / "workspace.zip"
     log = tmp_path / "gateway.log"
     told = []
-    async with _gateway(stack, settings_for(), log) as (pid, http):
+    async with gateway_process(stack, settings_for(), log) as (process, http):
 
         async def workspace() -> UUID:
             return UUID((await http.post("/api/v1/workspaces", json={"name": "Large"})).raise_for_status().json()["id"])
@@ -163,21 +122,21 @@ async def test_memory_of_the_gateway_stays_flat_while_a_large_workspace_goes_and
         large = await workspace()
         for _ in range(SIZE // FILE):
             await _put_large(services, storage, large, FILE)
-        _reset_high_water(pid)
-        before = _memory(pid, "VmRSS")
+        _reset_high_water(process.pid)
+        before = _memory(process.pid, "VmRSS")
         started = time.perf_counter()
         size = await export(large)
         seconds = time.perf_counter() - started
-        grown = _memory(pid, "VmHWM") - before
+        grown = _memory(process.pid, "VmHWM") - before
         told.append(f"export: {size / MIB / seconds:.0f} MiB/s, {grown / MIB:.1f} MiB more")
         assert size >= SIZE // FILE * FILE
         assert grown < LIMIT
 
-        _reset_high_water(pid)
+        _reset_high_water(process.pid)
         started = time.perf_counter()
         found = await take_in()
         upload = time.perf_counter() - started - found["seconds"]
-        grown = _memory(pid, "VmHWM") - before
+        grown = _memory(process.pid, "VmHWM") - before
         told.append(f"upload: {size / MIB / upload:.0f} MiB/s")
         told.append(f"import: {size / MIB / found['seconds']:.0f} MiB/s, {grown / MIB:.1f} MiB more")
         assert grown < LIMIT
@@ -187,3 +146,36 @@ async def test_memory_of_the_gateway_stays_flat_while_a_large_workspace_goes_and
         )
     storage.close()
     sys.stdout.write(f"{size / MIB:.0f} MiB: {', '.join(told)}\n")
+
+
+async def test_import_of_a_gateway_that_was_killed_is_finished_by_the_next(
+    stack: TestStack, services: Services, settings_for: Any, tmp_path: Path
+) -> None:
+    storage = ObjectStorage(ServiceSettings.from_environment(stack.service_environment("gateway")))
+    log = tmp_path / "gateway.log"
+    async with gateway_process(stack, settings_for(), log) as (process, http):
+        workspace = UUID((await http.post("/api/v1/workspaces", json={"name": "Killed"})).raise_for_status().json()["id"])
+        for _ in range(3):
+            await _put_large(services, storage, workspace, 3 * MIB)
+        archive = (await http.get(f"/api/v1/workspaces/{workspace}/export")).raise_for_status().content
+        services.hold = asyncio.Event()
+        posted = await http.post("/api/v1/imports", content=archive, headers={"Content-Type": "application/zip"})
+        await asyncio.wait_for(services.held.wait(), 30)
+
+        process.kill()
+        await process.wait()
+
+    services.hold.set()
+    async with gateway_process(stack, settings_for(), log) as (_, http):
+        found: dict[str, Any] = {}
+
+        async def is_final() -> bool:
+            found.update((await http.get(posted.headers["location"])).json())
+            return found["status"] in {"done", "failed"}
+
+        await wait_until(is_final, seconds=60, what="the import is done")
+    assert found["status"] == "done", found
+    made = UUID(found["workspace_id"])
+    assert len(services.documents[made]) == 3
+    assert len(await storage.keys(f"{made}/")) == 3  # who was killed has left none behind
+    storage.close()

@@ -394,7 +394,7 @@ async def test_usage_counts_what_is_kept_and_what_of_it_was_collected(db: Databa
         which = documents.c.document_id == gone.document_id
         await transaction.session.execute(update(documents).where(which).values(deleted_at=func.now()))
     assert await get_usage(GetUsage(workspace_id=workspace_id), db) == WorkspaceUsage(
-        documents=3, bytes=11_200, pages=12, collected_documents=1, collected_bytes=1000, sources=1
+        documents=3, bytes=11_200, pages=12, collected_documents=1, collected_bytes=1000, sources=1, older_bytes=100
     )
 
 

@@ -37,7 +37,7 @@ _PARAMETERS = {
     "answer_id": "The answer, a UUID.",
     "service": "The service that gave up.",
     "durable": "The durable whose message it was.",
-    "document_id": "The document the message was about, or `none`.",
+    "document_id": "The document the message was about, else what the event was about, or `none`.",
 }
 
 

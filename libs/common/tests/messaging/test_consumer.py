@@ -371,6 +371,17 @@ async def test_dead_letter_of_a_document_names_it_and_its_workspace_in_the_subje
     assert last.data
 
 
+async def test_dead_letter_of_another_event_names_what_it_was_about_in_the_subject(playground: Playground) -> None:
+    """What a person said is found by it when they are deleted."""
+    entry = await playground.durable()
+    ball = thrown()
+    async with playground.working(entry, failing(PermanentError("no"))):
+        await playground.send(ball)
+        await playground.settled(entry)
+    last = await playground.js.get_last_msg("DEAD_LETTERS", f"dlq.ingest.{entry.name}.{ball.workspace_id}.{ball.entity_id}")
+    assert last.data
+
+
 async def test_dead_letter_about_the_dead_letter_consumer_itself_ends_there(playground: Playground) -> None:
     """Without this, one that always fails makes a new and longer one for ever."""
     other = await playground.durable()

@@ -746,7 +746,7 @@ class GetUsage(Contract):
 
 class WorkspaceUsage(Contract):
     """What a workspace takes. `bytes` are of the files of all versions that are kept; `collected_…` is the part that came from
-    sources."""
+    sources, and `older_bytes` that of earlier versions of documents that were uploaded."""
 
     documents: int = 0
     bytes: int = 0
@@ -754,6 +754,7 @@ class WorkspaceUsage(Contract):
     collected_documents: int = 0
     collected_bytes: int = 0
     sources: int = 0
+    older_bytes: int = 0
 
 
 class KnownRecords(Contract):

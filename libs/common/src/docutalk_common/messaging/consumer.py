@@ -272,7 +272,8 @@ class ConsumerMiddleware:
     async def _bury(self, message: Msg, code: str, reason: str) -> str:
         """Stores a dead letter, and only then ends the message."""
         letter = dead_letter(self.durable, message, code, reason)
-        subject = f"dlq.{self.durable.service}.{self.durable.name}.{letter.workspace_id or 'none'}.{letter.document_id or 'none'}"
+        about = letter.document_id or _entity_of(message.subject)
+        subject = f"dlq.{self.durable.service}.{self.durable.name}.{letter.workspace_id or 'none'}.{about or 'none'}"
         await self._js().publish(
             subject,
             letter.model_dump_json().encode(),
@@ -344,6 +345,11 @@ def _uuid(value: Any) -> UUID | None:
     with contextlib.suppress(ValueError, TypeError):
         return UUID(str(value)) if value is not None else None
     return None
+
+
+def _entity_of(subject: str) -> UUID | None:
+    """What an event is about, or a letter about one, so that what was given up on can be found, and erased, with it."""
+    return _uuid(subject.rpartition(".")[2]) if subject.startswith(("evt.", "dlq.")) else None
 
 
 class _Stopped(Exception):

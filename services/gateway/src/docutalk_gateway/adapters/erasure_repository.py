@@ -252,8 +252,10 @@ async def posted_by(session: AsyncSession, user_id: UUID, *, limit: int) -> list
 
 
 async def forget_posted(session: AsyncSession, answer_ids: Sequence[UUID]) -> None:
-    """They are purged from the log."""
-    await _changed(session, delete(PostedMessage).where(PostedMessage.answer_id.in_(answer_ids)))
+    """They are purged from the log. That somebody asked stays: the day's questions of a workspace are counted by these rows."""
+    nobodys = {"user_id": NOBODY, "message_id": NOBODY, "session_id": NOBODY, "idempotency_key": None, "fingerprint": b""}
+    asked = update(PostedMessage).where(PostedMessage.answer_id.in_(answer_ids))
+    await _changed(session, asked.values(answer_id=func.gen_random_uuid(), **nobodys))
 
 
 async def complete_erasure(session: AsyncSession, erasure: Erasure, now: datetime, *, objects: int) -> bool:

@@ -47,21 +47,30 @@ class LogPurge:
         )
 
     async def entity(self, entity_id: UUID) -> None:
-        """Every event that is about this one."""
-        await self._purge([f"evt.*.*.*.*.*.{entity_id}"])
+        """Every event that is about this one, also one that was given up on."""
+        await self._purge([f"evt.*.*.*.*.*.{entity_id}", f"dlq.*.*.*.{entity_id}"])
 
     async def question(self, workspace_id: UUID, message_id: UUID, answer_id: UUID) -> None:
-        """A question's words, and the pieces of its answer."""
-        await self._purge([f"evt.*.*.*.*.{workspace_id}.{message_id}", f"tok.{workspace_id}.{answer_id}"])
+        """A question's words, also when it was given up on, what became of its answer, and the pieces of that."""
+        await self._purge(
+            [
+                f"evt.*.*.*.*.{workspace_id}.{message_id}",
+                f"evt.*.*.*.*.{workspace_id}.{answer_id}",
+                f"dlq.*.*.{workspace_id}.{message_id}",
+                f"tok.{workspace_id}.{answer_id}",
+            ]
+        )
 
     async def events(self, subjects: Sequence[str]) -> None:
-        """What another service names. Raises `PermanentError` for a subject that would take more than the events of one kind
-        about one thing: this is the only service that may purge, and does not do it for whoever asks."""
+        """What another service names, also where it was given up on. Raises `PermanentError` for a subject that would take more
+        than the events of one kind about one thing: this is the only service that may purge, and does not do it for whoever
+        asks."""
         for subject in subjects:
             if not _EVENTS_ABOUT_ONE.fullmatch(subject):
                 raise PermanentError(f"{subject[:200]} is no subject of events about one thing: it is not purged")
-        for first in range(0, len(subjects), AT_ONCE):
-            await self._purge(subjects[first : first + AT_ONCE])
+        both = [one for subject in subjects for one in (subject, _dead_letters(subject))]
+        for first in range(0, len(both), AT_ONCE):
+            await self._purge(both[first : first + AT_ONCE])
 
     async def _purge(self, subjects: Sequence[str]) -> None:
         js = self._js()
@@ -69,3 +78,8 @@ class LogPurge:
             await asyncio.gather(*(js.purge_stream(_STREAMS[subject.partition(".")[0]], subject=subject) for subject in subjects))
         except (TimeoutError, NatsError, OSError) as error:
             raise DependencyUnavailable("nats", f"the log could not be purged: {type(error).__name__}: {error}") from error
+
+
+def _dead_letters(subject: str) -> str:
+    *_, workspace, entity = subject.split(".")
+    return f"dlq.*.*.{workspace}.{entity}"

@@ -19,10 +19,11 @@ STORAGE, QUESTIONS = 6, 7
 
 @dataclass(frozen=True)
 class Held:
-    """Documents, and the bytes of all versions of them that are known."""
+    """Documents, and the bytes of all versions of them that are known; `older_bytes` of those that are superseded."""
 
     documents: int = 0
     bytes: int = 0
+    older_bytes: int = 0
 
 
 NOTHING = Held()
@@ -58,12 +59,13 @@ async def uploaded(session: AsyncSession, workspace_id: UUID) -> Held:
 
 async def uploaded_to(session: AsyncSession, workspace_ids: Sequence[UUID]) -> dict[UUID, Held]:
     """The same for several; nothing for those without uploads."""
+    older = func.coalesce(func.sum(Upload.size).filter(Upload.superseded_at.is_not(None)), 0)
     rows = await session.execute(
-        select(Upload.workspace_id, func.count(Upload.document_id.distinct()), func.sum(Upload.size))
+        select(Upload.workspace_id, func.count(Upload.document_id.distinct()), func.sum(Upload.size), older)
         .where(Upload.workspace_id.in_(workspace_ids))
         .group_by(Upload.workspace_id)
     )
-    return {row[0]: Held(row[1], int(row[2])) for row in rows}
+    return {row[0]: Held(row[1], int(row[2]), int(row[3])) for row in rows}
 
 
 async def questions_since(session: AsyncSession, workspace_id: UUID, since: datetime) -> int:

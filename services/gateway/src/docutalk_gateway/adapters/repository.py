@@ -489,8 +489,14 @@ async def posted_message_by_key(session: AsyncSession, workspace_id: UUID, user_
     )
 
 
+async def free_message_keys(session: AsyncSession, before: datetime) -> int:
+    """Forgets the idempotency keys of what was asked before `before`: they may be used again."""
+    keyed = (PostedMessage.created_at < before, PostedMessage.idempotency_key.is_not(None))
+    return _changed(await session.execute(update(PostedMessage).where(*keyed).values(idempotency_key=None)))
+
+
 async def delete_old_messages(session: AsyncSession, before: datetime) -> int:
-    """Forgets who asked, when nobody follows the answer any more. The conversation itself is in chat."""
+    """Forgets who asked, when the log has forgotten what. The conversation itself is in chat."""
     return _changed(await session.execute(delete(PostedMessage).where(PostedMessage.created_at < before)))
 
 

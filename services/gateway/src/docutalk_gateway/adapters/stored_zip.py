@@ -10,11 +10,13 @@ import asyncio
 import hashlib
 import stat
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError
+from typing import cast
 
+from docutalk_common.errors import DependencyUnavailable
 from docutalk_common.storage import ObjectStorage
 
 from docutalk_gateway.domain import ArchiveRefused
@@ -23,9 +25,9 @@ STORED, DEFLATED = 0, 8
 # About a hundred bytes an entry, and three times as many in memory.
 DIRECTORY_MAX = 32 << 20
 NAME_MAX = 200
-BLOCK = 4 << 20
-"""Bytes that are fetched at once, and held: small entries lie beside each other."""
 PIECE = 1 << 20
+# So many bytes are rather read and dropped than left out by another request.
+NEARBY = 4 << 20
 # Below it another thread costs more than the work.
 INLINE_MAX = 64 << 10
 
@@ -34,6 +36,7 @@ _CENTRAL = Struct("<4sBBHHHHHIIIHHHHHII")
 _END = Struct("<4sHHHHIIH")
 _END_64 = Struct("<4sQHHIIQQQQ")
 _LOCATOR_64 = Struct("<4sIQI")
+_TAIL = _END_64.size + _LOCATOR_64.size + _END.size
 _UNKNOWN_32 = 0xFFFFFFFF
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 # How hard it was compressed, that sizes come after the data, that names are UTF-8: all that says nothing about the content.
@@ -54,16 +57,69 @@ class Entry:
     flags: int
 
 
+class _Cursor:
+    """An object that is read on from one place. A request for each piece would be slow, and far too much for a server that hashes
+    the whole object for each of them, as the embedded one does."""
+
+    def __init__(self, storage: ObjectStorage, key: str) -> None:
+        self._storage = storage
+        self._key = key
+        self._stream: AsyncGenerator[bytes, None] | None = None
+        self._pending = bytearray()
+        self._position = 0
+
+    def reaches(self, offset: int) -> bool:
+        """Whether that is here, or a little further on."""
+        return self._stream is not None and 0 <= offset - self._position <= len(self._pending) + NEARBY
+
+    async def take(self, offset: int, length: int) -> bytes:
+        """The bytes from there on; fewer where the object ends."""
+        if not self.reaches(offset):
+            await self._open(offset)
+        needed = offset - self._position + length
+        while len(self._pending) < needed and (piece := await self._next()):
+            self._pending += piece
+        found = bytes(self._pending[needed - length : needed])
+        del self._pending[:needed]
+        self._position += needed
+        return found
+
+    async def _next(self) -> bytes:
+        assert self._stream is not None
+        try:
+            return await anext(self._stream, b"")
+        except DependencyUnavailable:
+            # A server does not keep a response for ever that nobody reads on.
+            pending = bytes(self._pending)
+            await self._open(self._position, after=pending)
+            return await anext(self._stream, b"")
+
+    async def _open(self, offset: int, *, after: bytes = b"") -> None:
+        await self.aclose()
+        following = self._storage.iterate(self._key, offset=offset + len(after), chunk_size=PIECE)
+        self._stream = cast("AsyncGenerator[bytes, None]", following)
+        self._pending, self._position = bytearray(after), offset
+
+    async def aclose(self) -> None:
+        """Ends the request."""
+        if self._stream is not None:
+            await self._stream.aclose()
+            self._stream = None
+
+
 class StoredZip:
     """An archive with its directory. Raises `ArchiveRefused` for whatever is not as it should be."""
 
     def __init__(self, storage: ObjectStorage, key: str, size: int) -> None:
-        self._storage = storage
-        self._key = key
         self._size = size
-        self._block = b""
-        self._block_at = 0
+        # Records tell of files: both are read on, in turns.
+        self._cursors = [_Cursor(storage, key) for _ in range(2)]
         self.entries: dict[str, Entry] = {}
+
+    async def aclose(self) -> None:
+        """Ends what is being read."""
+        for cursor in self._cursors:
+            await cursor.aclose()
 
     @classmethod
     async def open(cls, storage: ObjectStorage, key: str, size: int, *, expects: Callable[[str], bool]) -> StoredZip:
@@ -100,21 +156,15 @@ class StoredZip:
         return entry.offset + _LOCAL.size + name_length + extra_length
 
     async def _bytes(self, offset: int, length: int) -> bytes:
-        start = offset - self._block_at
-        if not 0 <= start <= start + length <= len(self._block):
-            self._block = await self._fetch(offset, max(length, BLOCK))
-            self._block_at, start = offset, 0
-        found = self._block[start : start + length]
+        if offset + length > self._size:
+            raise ArchiveRefused("The archive is not whole: it ends too early.")
+        oldest, latest = self._cursors
+        if not latest.reaches(offset):
+            self._cursors = [latest, oldest]
+        found = await self._cursors[1].take(offset, length)
         if len(found) < length:
             raise ArchiveRefused("The archive is not whole: it ends too early.")
         return found
-
-    async def _fetch(self, offset: int, length: int) -> bytes:
-        length = min(length, self._size - offset)
-        if length <= 0:
-            return b""
-        pieces = [piece async for piece in self._storage.iterate(self._key, offset=offset, length=length, chunk_size=PIECE)]
-        return b"".join(pieces)
 
     # The directory ----------------------------------------------------------------------------------------------
 
@@ -142,25 +192,20 @@ class StoredZip:
 
     async def _find_directory(self) -> tuple[int, int, int]:
         """How many entries it has, its size and where it begins. It ends where the end of the archive begins."""
-        end_at = self._size - _END.size
-        if end_at < 0:
+        if self._size < _END.size:
             raise ArchiveRefused("This is no ZIP archive.")
-        signature, disk, first_disk, here, count, size, offset, comment = _END.unpack(await self._bytes(end_at, _END.size))
+        tail = await self._bytes(max(0, self._size - _TAIL), min(_TAIL, self._size))
+        signature, disk, first_disk, here, count, size, offset, comment = _END.unpack(tail[-_END.size :])
         if signature != b"PK\x05\x06":
             raise ArchiveRefused("This is no ZIP archive, or it is not whole: its end is missing.")
-        if comment:
-            raise ArchiveRefused("The archive's end is damaged.")
-        locator_at = end_at - _LOCATOR_64.size
-        if locator_at >= 0 and (await self._bytes(locator_at, 4)) == b"PK\x06\x07":
-            end_at = locator_at - _END_64.size
-            _, _, record_at, _ = _LOCATOR_64.unpack(await self._bytes(locator_at, _LOCATOR_64.size))
-            if end_at < 0 or record_at != end_at:
+        end_at = self._size - _END.size
+        if len(tail) == _TAIL and tail[_END_64.size :].startswith(b"PK\x06\x07"):
+            end_at = self._size - _TAIL
+            _, _, record_at, _ = _LOCATOR_64.unpack(tail[_END_64.size : -_END.size])
+            signature, _, _, _, disk, first_disk, here, count, size, offset = _END_64.unpack(tail[: _END_64.size])
+            if (signature, record_at) != (b"PK\x06\x06", end_at):
                 raise ArchiveRefused("The archive's end is damaged.")
-            record = _END_64.unpack(await self._bytes(end_at, _END_64.size))
-            signature, _, _, _, disk, first_disk, here, count, size, offset = record
-            if signature != b"PK\x06\x06":
-                raise ArchiveRefused("The archive's end is damaged.")
-        if (disk, first_disk, here) != (0, 0, count) or offset + size != end_at:
+        if (disk, first_disk, here, comment) != (0, 0, count, 0) or offset + size != end_at:
             raise ArchiveRefused("The archive's end is damaged.")
         return count, size, offset
 

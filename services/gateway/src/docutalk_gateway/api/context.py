@@ -45,6 +45,8 @@ CALLER = "docutalk.caller"
 _ADMITTED = "docutalk.admitted"
 # An upload holds about two parts of 8 MiB; more at once wait for their turn.
 UPLOADS_AT_ONCE = 12
+# Pieces of archives that are made at the same time: each takes one of the process's few threads.
+EXPORTS_AT_ONCE = 4
 # Questions that are being posted, not those that are being answered: of hundreds at the same moment each would else wait for all
 # others, until none is in time.
 QUESTIONS_AT_ONCE = 32
@@ -71,6 +73,7 @@ class Gateway:
     upload_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     question_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(QUESTIONS_AT_ONCE))
     attempt_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ATTEMPTS_AT_ONCE))
+    export_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EXPORTS_AT_ONCE))
     import_posted: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: set[asyncio.Task[None]] = field(default_factory=set)
     """What is done about requests whose clients went away."""
@@ -202,6 +205,12 @@ async def _read_keys(gateway: Gateway, token: str | None) -> None:
     """Another gateway may have begun to sign with a new key a moment ago."""
     if token is not None and not token.startswith(KEY_PREFIX) and not gateway.tokens.knows(token):
         await load_signing_keys(gateway.db, gateway.tokens, gateway.secret)
+
+
+async def newest_key(request: Request) -> None:
+    """For routes that sign tokens: what another gateway retired a moment ago signs none here that would be refused at once."""
+    gateway = gateway_of(request)
+    await load_signing_keys(gateway.db, gateway.tokens, gateway.secret)
 
 
 async def caller_of(request: Request) -> Caller:
@@ -352,9 +361,10 @@ async def admit(request: Request, caller: Caller) -> None:
 
 
 async def admit_nobody(request: Request) -> None:
-    """Counts a request for which nobody has to sign in, by its address. Raises `TooManyRequests`."""
-    if rule_of(request).who is not Who.ANYBODY:
+    """Counts a request for which nobody has to sign in, by its address and once. Raises `TooManyRequests`."""
+    if rule_of(request).who is not Who.ANYBODY or _ADMITTED in request.scope:
         return
+    request.scope[_ADMITTED] = True
     gateway = gateway_of(request)
     network = network_of(actor_of(request).address)
     await gateway.request_limits.admit(f"requests:address:{network}", gateway.settings.anonymous_requests_per_minute)

@@ -48,7 +48,7 @@ _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 BODY_MAX = 4 << 20
 _UPLOAD = re.compile(r"/api/v1/(workspaces/[^/]+/documents(/[^/]+/versions)?|imports)")
 # What follows is the secret of a link; so is the `{token}` of a route.
-_SECRET = re.compile(r"(/shared/).+")
+_SECRET = re.compile(r"(/(?:shared|invited)/).+")
 _QUIET = {"/livez", "/readyz", "/metrics", "/health"}
 # For answers to requests whose body is not read to its end.
 _CLOSE = {"Connection": "close"}

@@ -60,7 +60,13 @@ async def export_workspace(
     gateway = access.gateway
     wanted = ExportRequest(access.workspace_id, access.user_id, include_files, include_sessions)
     made = await begin_export(
-        gateway.db, gateway.storage, gateway.broker.requests, access.cause, actor=access.actor, request=wanted
+        gateway.db,
+        gateway.storage,
+        gateway.broker.requests,
+        access.cause,
+        actor=access.actor,
+        request=wanted,
+        slots=gateway.export_slots,
     )
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(f'{made.workspace.name}.zip', safe='')}",

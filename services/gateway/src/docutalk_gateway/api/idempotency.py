@@ -11,12 +11,15 @@ from docutalk_common.errors import RequestFailed
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from docutalk_gateway.api.context import gateway_of, member, rule_of, signed_in
+from docutalk_gateway.api.context import admit_nobody, gateway_of, member, rule_of, signed_in
 from docutalk_gateway.api.edge import correlation_of
 from docutalk_gateway.api.permissions import Who
+from docutalk_gateway.domain import is_text
 from docutalk_gateway.use_cases.remember_request import Remembered, RequestKey, claim, release, remember
 
 KEY_MAX = 255
+# Of the address of a request; those that there are have half of it. What is longer, or no text, is for its route to refuse.
+PATH_MAX = 255
 NOBODY = UUID(int=0)
 _KEPT_HEADERS = ("content-type", "location")
 
@@ -57,11 +60,11 @@ class IdempotentRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_once(request: Request) -> Response:
-            key = key_of(request) if request.method == "POST" else None
-            if key is None:
+            key, path = key_of(request) if request.method == "POST" else None, request.url.path
+            if key is None or len(path) > PATH_MAX or not is_text(path):
                 return await handle(request)
             gateway = gateway_of(request)
-            named = RequestKey(await _caller(request), f"{request.method} {request.url.path}", key)
+            named = RequestKey(await _caller(request), f"{request.method} {path}", key)
             cause = Cause(correlation_of(request))
             fingerprint = gateway.fingerprint(await request.body())
             earlier = await claim(gateway.db, cause, named, fingerprint)
@@ -83,6 +86,7 @@ class IdempotentRoute(APIRoute):
 async def _caller(request: Request) -> UUID:
     """Whose key it is. An answer is repeated only to who may still ask for it."""
     if rule_of(request).who is Who.ANYBODY:
+        await admit_nobody(request)
         return NOBODY
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     token = given if scheme.lower() == "bearer" else None

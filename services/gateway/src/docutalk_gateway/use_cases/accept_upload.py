@@ -152,7 +152,7 @@ class UploadRequest:
                 other = await repository.upload_by_hash(tx.session, self._workspace_id, file.sha256)
                 if other is not None:
                     raise BytesAlreadyHere(other.filename, other.document_id)
-            await room.check(tx.session)
+            await room.check(tx.session, new_documents=False)
             tx.emit(_uploaded(file, self._workspace_id, uploaded_by, auto_classify, version))
         return AcceptedVersion(version)
 

@@ -15,7 +15,7 @@ from docutalk_common.telemetry import get_logger
 from docutalk_gateway.adapters import erasure_repository
 from docutalk_gateway.adapters.audit_log import SYSTEM, Action, note
 from docutalk_gateway.adapters.erasure_repository import ErasureState
-from docutalk_gateway.adapters.log_purge import LogPurge
+from docutalk_gateway.adapters.log_purge import AT_ONCE, LogPurge
 from docutalk_gateway.adapters.models import Erasure
 from docutalk_gateway.adapters.sole import sole
 from docutalk_gateway.domain import ErasureKind
@@ -68,14 +68,16 @@ async def _complete(db: Database, storage: ObjectStorage, purge: LogPurge, erasu
 
 
 async def _purge_questions(db: Database, purge: LogPurge, user_id: UUID) -> None:
-    """Chat names those that it had. One that was on its way to it is known here only."""
+    """Chat names those that it has. One that was on its way to it is known here only, and so is one whose conversation was
+    deleted before."""
     while True:
         async with db.read() as session:
             posted = await erasure_repository.posted_by(session, user_id, limit=QUESTIONS_AT_ONCE)
         if not posted:
             return
-        for question in posted:
-            await purge.question(question.workspace_id, question.message_id, question.answer_id)
+        for first in range(0, len(posted), AT_ONCE):
+            some = posted[first : first + AT_ONCE]
+            await asyncio.gather(*(purge.question(one.workspace_id, one.message_id, one.answer_id) for one in some))
         async with db.transaction(Cause.new()) as tx:
             await erasure_repository.forget_posted(tx.session, [question.answer_id for question in posted])
 

@@ -9,14 +9,15 @@ from uuid import UUID
 
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.db import Cause, Database
-from docutalk_common.errors import RequestFailed
+from docutalk_common.errors import NotFound, RequestFailed
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_gateway.adapters import share_repository
+from docutalk_gateway.adapters import account_repository, member_repository, share_repository
 from docutalk_gateway.adapters.audit_log import Action, Actor, note
 from docutalk_gateway.adapters.models import Share
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.adapters.tokens import hash_token, new_token
-from docutalk_gateway.domain import SharePermission, ShareTarget
+from docutalk_gateway.domain import NotAllowed, Role, SharePermission, ShareTarget, WorkspaceArchived
 
 HINT_LENGTH = 8
 
@@ -38,7 +39,7 @@ async def create_share(
     db: Database, passwords: Passwords, cause: Cause, actor: Actor, *, workspace_id: UUID, user_id: UUID, wanted: NewShare
 ) -> tuple[Share, str]:
     """What is stored, and the link's token, which cannot be had again. Raises `RequestFailed("invalid")` for one that would have
-    expired already."""
+    expired already; `NotFound`, `NotAllowed` and `WorkspaceArchived` when whoever makes it may not any more."""
     check_expiry(wanted.expires_at)
     token = new_token()
     share = Share(
@@ -56,6 +57,7 @@ async def create_share(
         expires_at=wanted.expires_at,
     )
     async with db.transaction(cause) as tx:
+        await _expect_sharer(tx.session, workspace_id, user_id)
         await share_repository.add_share(tx.session, share)
         note(
             tx.session,
@@ -68,6 +70,20 @@ async def create_share(
             has_password=share.password_hash is not None,
         )
     return share, token
+
+
+async def _expect_sharer(session: AsyncSession, workspace_id: UUID, user_id: UUID) -> None:
+    """Whoever takes somebody's right away ends the links that they made: one that is being made then is among them, or is not
+    made."""
+    user = await account_repository.lock_account(session, user_id)
+    workspace = await member_repository.lock_workspace(session, workspace_id)
+    found = await member_repository.member_of(session, workspace_id, user_id)
+    if user is None or user.disabled_at is not None or workspace is None or found is None:
+        raise NotFound("There is no such workspace.")
+    if not Role(found[0].role).can_write:
+        raise NotAllowed("A viewer may read and ask in this workspace, but not change it.")
+    if workspace.archived_at is not None:
+        raise WorkspaceArchived
 
 
 def check_expiry(expires_at: datetime | None) -> None:

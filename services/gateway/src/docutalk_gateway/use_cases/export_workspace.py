@@ -33,8 +33,6 @@ PAGE_SECONDS = 30.0
 PIECE = 1 << 20
 # Files are put in as they are: most are compressed formats, and the least compression would make 50 to 100 MB/s of it.
 STORED, LIGHT = 0, 1
-# Below it another thread costs more than the work.
-INLINE_MAX = 64 << 10
 # The same state gives the same bytes.
 MADE_AT = datetime(1980, 1, 1)  # noqa: DTZ001  a ZIP archive knows no time zones
 MODE = stat.S_IFREG | 0o644
@@ -52,8 +50,10 @@ class ExportRequest:
 
 @dataclass
 class WorkspaceExport:
-    """All records of a workspace as they were at one time, set aside, to be sent with the files that they name."""
+    """All records of a workspace as they were at one time, set aside, to be sent with the files that they name. `slots` are for
+    those who make the next piece of an archive, each in a thread; nobody holds one while a client reads slowly."""
 
+    slots: asyncio.Semaphore
     storage: ObjectStorage
     requests: RequestClient
     cause: Cause
@@ -78,8 +78,13 @@ class WorkspaceExport:
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The archive. Raises when something cannot be read: whoever receives it must see that it is not whole."""
+        archive = aiter(async_stream_zip(self._members(), chunk_size=PIECE, extended_timestamps=False))
         try:
-            async for piece in async_stream_zip(self._members(), chunk_size=PIECE, extended_timestamps=False):
+            while True:
+                async with self.slots:
+                    piece = await anext(archive, b"")
+                if not piece:
+                    return
                 yield piece
         finally:
             self.close()
@@ -146,7 +151,14 @@ class WorkspaceExport:
 
 
 async def begin_export(
-    db: Database, storage: ObjectStorage, requests: RequestClient, cause: Cause, *, actor: Actor, request: ExportRequest
+    db: Database,
+    storage: ObjectStorage,
+    requests: RequestClient,
+    cause: Cause,
+    *,
+    actor: Actor,
+    request: ExportRequest,
+    slots: asyncio.Semaphore,
 ) -> WorkspaceExport:
     """Sets the records aside; the export has to be streamed then, or closed. Raises `NotFound`, `RequestFailed` while a service
     does not answer, and `Conflict` for more records than an import takes."""
@@ -157,7 +169,7 @@ async def begin_export(
     names = ("id", "name", "description", "system_prompt", "created_at")
     about = ArchivedWorkspace.model_construct(**{name: getattr(workspace, name) for name in names})
     settings = await _settings(requests, cause, request.workspace_id)
-    export = WorkspaceExport(storage, requests, cause, request, about, settings)
+    export = WorkspaceExport(slots, storage, requests, cause, request, about, settings)
     try:
         await _gather_records(db, export)
         if request.include_sessions:
@@ -326,10 +338,9 @@ async def _verified(first: bytes, rest: AsyncIterator[bytes], version: ingest.Ex
     piece = first
     while piece:
         size += len(piece)
-        if len(piece) > INLINE_MAX:
-            await asyncio.to_thread(digest.update, piece)
-        else:
-            digest.update(piece)
+        # Here, a millisecond for a piece, and in no other thread: the one that makes the archive waits for this, and when all of
+        # them did so, there would be none to do it.
+        digest.update(piece)
         yield piece
         piece = await anext(rest, b"")
     if size != version.size or digest.hexdigest() != version.sha256:

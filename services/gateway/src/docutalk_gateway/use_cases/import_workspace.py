@@ -7,6 +7,7 @@ their workspace, and that its id is new decides as well which of two imports of 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,15 +105,18 @@ class WorkspaceImport:
         began = self.row.status == ImportStatus.IMPORTING.value
         if not began:
             await self._change(status=ImportStatus.CHECKING.value)
-        expected = await StoredZip.open(self.storage, self.row.object_key, self.row.size, expects=is_expected)
-        check_sizes(expected, self.row.size, self.limits)
-        archive = await WorkspaceArchive.open(expected)
-        ids = await check_archive(archive, self.limits, with_files=not began)
-        workspace_id = self.row.workspace_id if began else await self._begin(archive, ids)
+        zipped = await StoredZip.open(self.storage, self.row.object_key, self.row.size, expects=is_expected)
+        async with contextlib.aclosing(zipped):
+            check_sizes(zipped, self.row.size, self.limits)
+            await self._take(await WorkspaceArchive.open(zipped), again=began)
+
+    async def _take(self, archive: WorkspaceArchive, *, again: bool) -> None:
+        ids = await check_archive(archive, self.limits, with_files=not again)
+        workspace_id = self.row.workspace_id if again else await self._begin(archive, ids)
         assert workspace_id is not None
         kept = workspace_id == ids.workspace_id
         new = NewIds(None if kept else self.row.id)
-        taking = _Taking(self, archive, ids, new, workspace_id, again=began)
+        taking = _Taking(self, archive, ids, new, workspace_id, again=again)
         await taking.settings()
         await taking.sources()
         await taking.documents()

@@ -26,12 +26,11 @@ from docutalk_gateway.use_cases.import_workspace import LeaseLost, Progress, Wor
 
 log = get_logger(__name__)
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
 # Between two notes of how far an import is.
 TELL_SECONDS = 1.0
 # Between looking whether one was left by, or sent to, another gateway.
 EVERY_SECONDS = 5.0
-# While a service is away.
 AGAIN = timedelta(seconds=5)
 # An import that ends its gateway, or fails in a way that nobody foresaw, does so again.
 ATTEMPTS_MAX = 5
@@ -43,13 +42,15 @@ _GAVE_UP = (
 
 @dataclass(frozen=True)
 class ImportWorker:
-    """What imports need. `lease`: how long a gateway may be silent about one before another takes it up."""
+    """What imports need. `lease`: how long a gateway may be silent about one before another takes it up; `again`: after how long
+    one that waits for a service is tried again."""
 
     db: Database
     storage: ObjectStorage
     requests: RequestClient
     limits: SizeLimits
     lease: timedelta = LEASE
+    again: timedelta = AGAIN
 
     async def work(self) -> bool:
         """Takes the oldest one that waits as far as it gets now; False when there is none. Raises `DependencyUnavailable`."""
@@ -64,8 +65,12 @@ class ImportWorker:
         log.info("an import is taken up", import_id=str(row.id), status=row.status, attempt=row.attempts)
         try:
             await self._work_on(row, holder)
+        except asyncio.CancelledError:
+            await self._put_back(row, holder, "the gateway stops", attempts=0, after=timedelta(0))
+            raise
         except LeaseLost as error:
             log.info("an import is left to others", import_id=str(row.id), reason=str(error))
+            await self._forget_if_gone(row)
         except ArchiveRefused as error:
             await self._fail(row, holder, str(error))
         except NotFound:
@@ -113,12 +118,21 @@ class ImportWorker:
                     return
                 until = asyncio.get_running_loop().time() + lease
 
-    async def _put_back(self, row: Import, holder: UUID, error: Exception, *, attempts: int) -> None:
+    async def _put_back(
+        self, row: Import, holder: UUID, reason: object, *, attempts: int, after: timedelta | None = None
+    ) -> None:
         """It is taken up again when that may help, and counts as so many `attempts` until then."""
-        log.info("an import waits", import_id=str(row.id), reason=f"{type(error).__name__}: {error}")
+        log.info("an import waits", import_id=str(row.id), reason=str(reason))
         async with self.db.transaction(Cause.new()) as tx:
-            values = {"held_until": datetime.now(UTC) + AGAIN, "attempts": attempts}
+            values = {"held_until": datetime.now(UTC) + (self.again if after is None else after), "attempts": attempts}
             await import_repository.change_held(tx.session, row.id, holder, **values)
+
+    async def _forget_if_gone(self, row: Import) -> None:
+        """An import goes with its person; the archive is theirs, too."""
+        async with self.db.read() as session:
+            gone = await session.get(Import, row.id) is None
+        if gone:
+            await self.storage.delete([row.object_key])
 
     async def _fail(self, row: Import, holder: UUID, reason: str) -> None:
         """What was made is taken back, by every service; the archive goes, too."""

@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from docutalk_gateway.adapters import quota_repository, repository
 from docutalk_gateway.adapters.erasure_repository import hold_workspace
 from docutalk_gateway.adapters.models import Workspace
-from docutalk_gateway.adapters.quota_repository import NOTHING, QUESTIONS, STORAGE, Held
+from docutalk_gateway.adapters.quota_repository import QUESTIONS, STORAGE
 from docutalk_gateway.domain import NO_LIMITS, Limits, QuestionsUsedUp, QuotaExceeded, WorkspaceArchived
 
 log = get_logger(__name__)
 
-USAGE_SECONDS = 1.0
+USAGE_SECONDS = 2.0
+NOTHING = WorkspaceUsage()
 
 
 async def hold_open(session: AsyncSession, workspace_id: UUID, user_id: UUID) -> Workspace:
@@ -37,24 +38,28 @@ async def hold_open(session: AsyncSession, workspace_id: UUID, user_id: UUID) ->
 
 @dataclass(frozen=True)
 class Room:
-    """What a workspace may hold, and what its sources have brought. Without limits nothing is counted."""
+    """What a workspace may hold, and what is in ingest. Without limits nothing is counted."""
 
     workspace_id: UUID
     limits: Limits = NO_LIMITS
-    collected: Held = NOTHING
+    there: WorkspaceUsage = NOTHING
 
     async def lock(self, session: AsyncSession) -> None:
         """To be called before anything is added: of two who add at once the second counts what the first added."""
         if self.limits.are_of_storage:
             await quota_repository.lock_count(session, self.workspace_id, STORAGE)
 
-    async def check(self, session: AsyncSession) -> None:
-        """To be called when it is added: raises `QuotaExceeded` when it is too much, and it must be taken back then."""
+    async def check(self, session: AsyncSession, *, new_documents: bool = True) -> None:
+        """To be called when it is added: raises `QuotaExceeded` when it is too much, and it must be taken back then. Without
+        `new_documents` only bytes were added: a limit that was lowered since is not in the way of those that are there."""
         if not self.limits.are_of_storage:
             return
         uploaded = await quota_repository.uploaded(session, self.workspace_id)
-        _check("documents", self.limits.max_documents, uploaded.documents + self.collected.documents)
-        _check("bytes", self.limits.max_bytes, uploaded.bytes + self.collected.bytes)
+        if new_documents:
+            _check("documents", self.limits.max_documents, uploaded.documents + self.there.collected_documents)
+        # Superseded versions are forgotten here after a day, and kept there.
+        older = max(0, self.there.older_bytes - uploaded.older_bytes)
+        _check("bytes", self.limits.max_bytes, uploaded.bytes + older + self.there.collected_bytes)
 
 
 def _check(what: str, most: int | None, held: int) -> None:
@@ -75,25 +80,24 @@ class StorageQuota:
     cause: Cause
 
     async def room_of(self, workspace_id: UUID) -> Room:
-        """To be asked before a transaction. Of what sources brought ingest tells; while it is away that is not counted: an upload
-        is accepted then, too."""
+        """To be asked before a transaction. Of what sources brought, and of older versions, ingest tells; while it is away that is
+        not counted: an upload is accepted then, too."""
         async with self.db.read() as session:
             workspace = await repository.workspace_by_id(session, workspace_id)
         if workspace is None:
             raise NotFound("There is no such workspace.")
         limits = quota_repository.limits_of(workspace, self.defaults)
-        return Room(workspace_id, limits, await self._collected(workspace_id) if limits.are_of_storage else NOTHING)
+        return Room(workspace_id, limits, await self._there(workspace_id) if limits.are_of_storage else NOTHING)
 
-    async def _collected(self, workspace_id: UUID) -> Held:
+    async def _there(self, workspace_id: UUID) -> WorkspaceUsage:
         question = GetUsage(workspace_id=workspace_id)
         try:
-            usage = await self.requests.ask(
+            return await self.requests.ask(
                 "rpc.ingest.v1.workspace.usage", question, WorkspaceUsage, cause=self.cause, timeout=USAGE_SECONDS
             )
         except RequestFailed as error:
-            log.info("what sources brought is not counted now", workspace_id=str(workspace_id), reason=str(error))
+            log.info("what is in ingest is not counted now", workspace_id=str(workspace_id), reason=str(error))
             return NOTHING
-        return Held(usage.collected_documents, usage.collected_bytes)
 
 
 async def limit_questions(session: AsyncSession, workspace: Workspace, defaults: Limits) -> None:

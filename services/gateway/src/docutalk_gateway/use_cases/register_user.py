@@ -81,7 +81,9 @@ async def register_user(
     vouched = False
     async with db.read() as session:
         if token_hash is not None:
-            vouched = (await find_invitation(session, token_hash, email=email)).invitation.email is not None
+            found = await find_invitation(session, token_hash, email=email)
+            # Everybody owns a workspace and may invite into it, also an address that is not theirs, and then register with that.
+            vouched = found.invitation.email is not None and found.inviter.is_admin
         elif not is_open and await account_repository.any_account(session):
             raise RegistrationClosed
     attempt = limits.of_address("register", actor.address)

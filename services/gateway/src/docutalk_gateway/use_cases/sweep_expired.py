@@ -25,7 +25,9 @@ log = get_logger(__name__)
 EVERY_SECONDS = 3600.0
 # Expired tokens stay a while: only a known token shows that it is used a second time.
 TOKENS_STAY = timedelta(days=7)
-MESSAGES_STAY = timedelta(days=2)
+MESSAGE_KEYS_STAY = timedelta(days=2)
+# As long as the log has the words: when whoever asked is deleted, chat may not know the question any more.
+MESSAGES_STAY = timedelta(days=31)
 VERSIONS_STAY = timedelta(days=1)
 SHARE_LOG_STAYS = timedelta(days=90)
 AUDIT_STAYS = timedelta(days=365)
@@ -44,6 +46,7 @@ async def sweep_expired(
         await account_repository.delete_expired_invitations(tx.session, now)
         await account_repository.delete_expired_resets(tx.session, now)
         await repository.delete_expired_keys(tx.session, now)
+        await repository.free_message_keys(tx.session, now - MESSAGE_KEYS_STAY)
         await repository.delete_old_messages(tx.session, now - MESSAGES_STAY)
         await repository.delete_superseded_uploads(tx.session, now - VERSIONS_STAY)
         await erase_visits(tx, await share_repository.delete_ended_visits(tx.session, now))
