@@ -918,3 +918,10 @@ async def test_hash_of_what_was_sent_is_told(bench: Any) -> None:
     assert accepted.sha256 == hashlib.sha256(archive).hexdigest()
     assert json.loads(json.dumps(accepted.row.size)) == len(archive)
     await ours.work_until(accepted.row.id, "done")
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 201, "a\x00b"])
+async def test_name_that_is_none_is_refused(person: Any, name: str) -> None:
+    answer = await post(person, b"x", params={"name": name})
+
+    assert answer.status_code == 422

@@ -13,6 +13,11 @@ revision = "0004"
 down_revision = "0003"
 
 ALL_SCOPES = "documents:read,documents:write,search,chat,workspaces:read,workspaces:manage"
+# Of no password: nobody finds one whose hash is zeros.
+NO_PASSWORD = f"$argon2id$v=19$m=65536,t=3,p=4${'A' * 22}${'A' * 43}"
+
+_API_KEYS = sa.table("api_keys", sa.column("scopes", ARRAY(sa.Text)))
+_USERS = sa.table("users", sa.column("password_hash"), sa.column("disabled_at"))
 
 
 def _time(name: str, *, nullable: bool = False, now: bool = False) -> sa.Column[object]:
@@ -78,7 +83,7 @@ def _sign_ins() -> None:
         " SELECT DISTINCT ON (family_id) family_id, user_id, user_agent, address,"
         " min(created_at) OVER (PARTITION BY family_id), created_at, expires_at,"
         " min(revoked_at) OVER (PARTITION BY family_id)"
-        " FROM refresh_tokens ORDER BY family_id, id DESC"
+        " FROM refresh_tokens ORDER BY family_id, created_at DESC"
     )
     op.alter_column("refresh_tokens", "family_id", new_column_name="sign_in_id")
     op.execute("ALTER INDEX refresh_tokens_family_id RENAME TO refresh_tokens_sign_in_id")
@@ -269,12 +274,18 @@ def _records() -> None:
 
 
 def downgrade() -> None:
-    """The version before knows no account without a password or a workspace: they go. Who was signed in signs in again."""
+    """The version before knows no account without a password or a workspace, and no key that may not do everything: they go. It
+    knows no disabled account either: those lose their password and keys. Who was signed in signs in again."""
     for table in (
         *("imports", "erasure_receipts", "erasures", "rate_windows", "audit_log", "share_accesses", "share_visits", "shares"),
         *("signing_keys", "openid_codes", "openid_flows", "openid_identities", "password_resets", "invitations"),
     ):
         op.drop_table(table)
+    every = sa.cast(ALL_SCOPES.split(","), ARRAY(sa.Text))
+    op.execute(sa.delete(_API_KEYS).where(~_API_KEYS.c.scopes.contains(every)))
+    op.execute("DELETE FROM api_keys USING users WHERE users.id = user_id AND disabled_at IS NOT NULL")
+    kept_out = _USERS.c.disabled_at.is_not(None) & _USERS.c.password_hash.is_not(None)
+    op.execute(sa.update(_USERS).where(kept_out).values(password_hash=NO_PASSWORD))
     op.drop_column("api_keys", "scopes")
     op.execute("DELETE FROM refresh_tokens")
     op.drop_constraint("refresh_tokens_sign_in_id_fkey", "refresh_tokens", type_="foreignkey")

@@ -193,7 +193,10 @@ def create_app(
         allow_origins=settings.cors_origin_list,
         allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
-        expose_headers=["Location", "Retry-After", "X-Trace-Id", "Content-Range", "ETag"],
+        expose_headers=[
+            *("Location", "Retry-After", "X-Trace-Id", "Content-Range", "Content-Disposition", "ETag"),
+            *("X-Export-Files", "X-Export-Bytes"),
+        ],
         max_age=600,
     )
     return app

@@ -25,8 +25,8 @@ class GatewaySettings(ServiceSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     jwt_secret: SecretStr = Field(min_length=32)
-    access_token_seconds: int = 15 * 60
-    refresh_token_days: int = 30
+    access_token_seconds: int = Field(default=15 * 60, ge=1)
+    refresh_token_days: int = Field(default=30, ge=1)
     # How long a key signs access tokens.
     signing_key_days: float = Field(default=30.0, gt=0)
     admin_email: str | None = None

@@ -59,9 +59,11 @@ async def uploaded(session: AsyncSession, workspace_id: UUID) -> Held:
 
 async def uploaded_to(session: AsyncSession, workspace_ids: Sequence[UUID]) -> dict[UUID, Held]:
     """The same for several; nothing for those without uploads."""
+    # Each document has one current version, and to count those is faster than to tell documents apart.
+    documents = func.count().filter(Upload.superseded_at.is_(None))
     older = func.coalesce(func.sum(Upload.size).filter(Upload.superseded_at.is_not(None)), 0)
     rows = await session.execute(
-        select(Upload.workspace_id, func.count(Upload.document_id.distinct()), func.sum(Upload.size), older)
+        select(Upload.workspace_id, documents, func.sum(Upload.size), older)
         .where(Upload.workspace_id.in_(workspace_ids))
         .group_by(Upload.workspace_id)
     )

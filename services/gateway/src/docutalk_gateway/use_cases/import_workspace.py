@@ -38,7 +38,7 @@ from docutalk_gateway.adapters.workspace_archive import (
     WorkspaceArchive,
     is_expected,
 )
-from docutalk_gateway.domain import GatewayError, ImportStatus, Role, clean_filename, key_extension
+from docutalk_gateway.domain import ArchiveRefused, GatewayError, ImportStatus, Role, clean_filename, key_extension
 from docutalk_gateway.use_cases.check_archive import ArchiveIds, SizeLimits, check_archive, check_hash, check_sizes
 
 IDS_AT_ONCE = 1000
@@ -105,7 +105,10 @@ class WorkspaceImport:
         began = self.row.status == ImportStatus.IMPORTING.value
         if not began:
             await self._change(status=ImportStatus.CHECKING.value)
-        zipped = await StoredZip.open(self.storage, self.row.object_key, self.row.size, expects=is_expected)
+        try:
+            zipped = await StoredZip.open(self.storage, self.row.object_key, self.row.size, expects=is_expected)
+        except NotFound:
+            raise ArchiveRefused("The archive is not in the object store any more. Send it again.") from None
         async with contextlib.aclosing(zipped):
             check_sizes(zipped, self.row.size, self.limits)
             await self._take(await WorkspaceArchive.open(zipped), again=began)

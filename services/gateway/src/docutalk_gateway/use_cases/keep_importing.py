@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from docutalk_common.db import Cause, Database
-from docutalk_common.errors import DependencyUnavailable, NotFound, RequestFailed
+from docutalk_common.errors import DependencyUnavailable, RequestFailed
 from docutalk_common.messaging.requests import RequestClient
 from docutalk_common.process import cancel_all
 from docutalk_common.storage import ObjectStorage
@@ -34,7 +34,6 @@ EVERY_SECONDS = 5.0
 AGAIN = timedelta(seconds=5)
 # An import that ends its gateway, or fails in a way that nobody foresaw, does so again.
 ATTEMPTS_MAX = 5
-_AWAY = {"unavailable", "timeout"}
 _GAVE_UP = (
     f"It could not be imported in {ATTEMPTS_MAX} attempts, for a reason that only the server's log says. Nothing is left of it."
 )
@@ -68,28 +67,27 @@ class ImportWorker:
         except asyncio.CancelledError:
             await self._put_back(row, holder, "the gateway stops", attempts=0, after=timedelta(0))
             raise
-        except LeaseLost as error:
-            log.info("an import is left to others", import_id=str(row.id), reason=str(error))
-            await self._forget_if_gone(row)
-        except ArchiveRefused as error:
-            await self._fail(row, holder, str(error))
-        except NotFound:
-            await self._fail(row, holder, "The archive is not in the object store any more. Send it again.")
-        except DependencyUnavailable as error:
-            await self._put_back(row, holder, error, attempts=0)
-        except RequestFailed as error:
-            if error.code in _AWAY:
-                await self._put_back(row, holder, error, attempts=0)
-            elif error.code == "internal":
-                await self._put_back(row, holder, error, attempts=row.attempts)
-            else:
-                await self._fail(row, holder, f"A part of the archive was refused: {error}")
         except Exception as error:
-            log.exception("an import failed", import_id=str(row.id))
-            await self._put_back(row, holder, error, attempts=row.attempts)
+            await self._end_without(row, holder, error)
         else:
             await self.storage.delete([row.object_key])
         return True
+
+    async def _end_without(self, row: Import, holder: UUID, error: Exception) -> None:
+        """It is not done: given up, or tried again."""
+        match error:
+            case LeaseLost():
+                log.info("an import is left to others", import_id=str(row.id), reason=str(error))
+                await self._forget_if_gone(row)
+            case ArchiveRefused():
+                await self._fail(row, holder, str(error))
+            case DependencyUnavailable() | RequestFailed(code="unavailable" | "timeout"):
+                await self._put_back(row, holder, error, attempts=0)
+            case RequestFailed(code=code) if code != "internal":
+                await self._fail(row, holder, f"A part of the archive was refused: {error}")
+            case _:
+                log.error("an import failed", import_id=str(row.id), exc_info=error)
+                await self._put_back(row, holder, error, attempts=row.attempts)
 
     async def _work_on(self, row: Import, holder: UUID) -> None:
         progress = Progress()

@@ -80,8 +80,8 @@ class StorageQuota:
     cause: Cause
 
     async def room_of(self, workspace_id: UUID) -> Room:
-        """To be asked before a transaction. Of what sources brought, and of older versions, ingest tells; while it is away that is
-        not counted: an upload is accepted then, too."""
+        """To be asked before a transaction. Of what sources brought, and of older versions, ingest tells; while it is away that
+        is not counted: an upload is accepted then, too."""
         async with self.db.read() as session:
             workspace = await repository.workspace_by_id(session, workspace_id)
         if workspace is None:
