@@ -186,11 +186,11 @@ async def invited(session: AsyncSession, token_hash: bytes) -> tuple[Invitation,
 
 
 async def take_invitation(session: AsyncSession, invitation_id: UUID, accepted_by: UUID, now: datetime) -> bool:
-    """Uses it up. False when somebody else did a moment ago."""
+    """Uses it up; whose address it was for is the account's to say from now on. False when somebody else did a moment ago."""
     taken = await session.execute(
         update(Invitation)
         .where(Invitation.id == invitation_id, _OPEN)
-        .values(accepted_at=now, accepted_by=accepted_by)
+        .values(accepted_at=now, accepted_by=accepted_by, email=None)
         .execution_options(synchronize_session=False)
     )
     return _changed(taken) == 1
