@@ -41,6 +41,19 @@ def test_sign_in_comes_back_from_the_browser_and_is_kept(shell: Any, terminal: A
     assert shell("whoami").stdout == f"{EMAIL} at {server.url}\n"
 
 
+def test_refusal_at_the_provider_ends_the_waiting_with_its_reason(shell: Any, terminal: Any, server: Any) -> None:
+    server.accounts.openid = "OpenID"
+    shell.environment |= {"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    running = terminal("login", "--openid")
+    running.read_until("come back ...")
+    found = re.search(r"return_to=http%3A%2F%2F127\.0\.0\.1%3A(\d+)%2F([\w-]+)&", running.screen)
+    assert found is not None
+    query = {"error": "openid_refused", "error_description": "You have no account on this server."}
+    assert httpx.get(f"http://127.0.0.1:{found[1]}/{found[2]}", params=query).status_code == 200
+    assert running.code() == 3
+    assert "You have no account on this server." in running.screen
+
+
 def test_address_is_whole_on_a_narrow_terminal_and_only_what_brings_a_code_ends_the_waiting(
     shell: Any, terminal: Any, server: Any
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -219,6 +220,20 @@ async def test_first_administrator_comes_from_settings(gateway: Any) -> None:
     assert (await admin.http.get("/api/v1/users/me")).json()["is_admin"] is True
 
 
+@pytest.fixture
+async def without_administrators(gateway: Any) -> AsyncIterator[None]:
+    """Nobody rules the installation, for the time of a test; who does in the end does not stay."""
+
+    async def set_administrators(condition: str) -> None:
+        async with gateway.db.transaction(Cause.new()) as tx:
+            await tx.session.execute(text(f"UPDATE users SET is_admin = {condition}"))
+
+    await set_administrators("false")
+    yield
+    await set_administrators(f"email = '{gateway.settings.admin_email}'")
+
+
+@pytest.mark.usefixtures("without_administrators")
 async def test_several_gateways_starting_at_once_make_one_administrator(gateway: Any) -> None:
     email = f"{uuid4().hex}@example.com"
     made = await asyncio.gather(*(ensure_admin(gateway.db, Passwords(), email=email, password=PASSWORD) for _ in range(3)))
@@ -229,6 +244,13 @@ async def test_several_gateways_starting_at_once_make_one_administrator(gateway:
     assert user is not None
     assert user.is_admin
     assert await Passwords().matches(PASSWORD, user.password_hash), "a second start changed the password"
+
+
+async def test_settings_bring_no_second_administrator_to_an_installation_that_has_one(gateway: Any) -> None:
+    email = f"{uuid4().hex}@example.com"
+    assert await ensure_admin(gateway.db, Passwords(), email=email, password=PASSWORD) is False
+    async with gateway.db.read() as session:
+        assert await repository.user_by_email(session, email) is None
 
 
 async def test_password_hashed_with_other_parameters_is_hashed_anew_at_a_sign_in(gateway: Any, person: Any) -> None:

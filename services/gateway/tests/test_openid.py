@@ -851,3 +851,41 @@ async def test_what_nobody_came_back_for_is_forgotten(gateway: Any, closed: Any,
         await execute(closed, f"UPDATE {table} SET expires_at = now() - interval '1 second'")
     await sweep_expired(closed.db)
     assert await rows(closed, "SELECT 1 FROM openid_flows UNION ALL SELECT 1 FROM openid_codes") == []
+
+
+async def test_application_is_told_why_nobody_is_signed_in(gateway: Any, closed: Any, canaille: Canaille) -> None:
+    answer = await sign_in(closed, await canaille.person(), return_to=APPLICATION, code_challenge=challenge_of(VERIFIER))
+    assert answer.status_code == 303
+    query = parse_qs(urlsplit(answer.headers["location"]).query)
+    assert query["error"] == ["openid_refused"]
+    assert "invitation" in query["error_description"][0]
+
+
+async def test_address_of_somebody_new_opens_the_account_when_an_administrator_has_unlinked_it(
+    gateway: Any, closed: Any, canaille: Canaille
+) -> None:
+    person, admin = await known_person(gateway), await closed.sign_in(*ADMIN)
+    before = (await sign_in(closed, await canaille.person(person.email))).json()["access_token"]
+    successor = await canaille.person(person.email)
+    assert "another person" in refused(await sign_in(closed, successor))
+    assert (await admin.http.delete(f"/api/v1/admin/users/{person.id}/openid")).status_code == 204
+    old = await (await closed.client()).get("/api/v1/users/me", headers={"Authorization": f"Bearer {before}"})
+    assert old.status_code == 401
+    assert (await who(closed, await sign_in(closed, successor)))["id"] == str(person.id)
+    assert (await admin.http.delete(f"/api/v1/admin/users/{uuid4()}/openid")).status_code == 404
+
+
+async def test_account_without_a_password_is_changed_for_good_only_after_a_sign_in_of_that_moment(
+    gateway_with: Any, canaille: Canaille
+) -> None:
+    login = await canaille.person()
+    async with gateway_with(open_registration=False, openid_register=True, **canaille.settings) as running:
+        tokens = (await sign_in(running, login)).json()
+        http = await running.client()
+        http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        await execute(running, "UPDATE sign_ins SET created_at = now() - interval '11 minutes' WHERE method = 'openid'")
+        new = {"new_password": "a first password"}
+        assert (await http.post("/api/v1/users/me/password", json=new)).status_code == 403
+        assert (await http.request("DELETE", "/api/v1/users/me", json={})).status_code == 403
+        http.headers["Authorization"] = f"Bearer {(await sign_in(running, login)).json()['access_token']}"
+        assert (await http.post("/api/v1/users/me/password", json=new)).status_code == 204

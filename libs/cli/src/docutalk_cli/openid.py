@@ -39,12 +39,14 @@ async def openid_tokens(api: Api, output: Output) -> Json:
         await _browse(output, provider, f"{api.account.url}{API}/auth/openid?{query}")
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                code = await came_back
+                brought = await came_back
         except TimeoutError:
             raise NotSignedIn(
                 "Nobody came back from the browser within ten minutes. Start again with docutalk login --openid"
             ) from None
-        return await api.public("POST", "/auth/openid/token", {"code": code, "code_verifier": verifier})
+        if "code" not in brought:
+            raise NotSignedIn(output.harmless(brought.get("error_description", brought["error"])))
+        return await api.public("POST", "/auth/openid/token", {"code": brought["code"], "code_verifier": verifier})
 
 
 async def _browse(output: Output, provider: str, address: str) -> None:
@@ -57,20 +59,20 @@ async def _browse(output: Output, provider: str, address: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _listening() -> AsyncIterator[tuple[str, asyncio.Future[str]]]:
-    """Where the browser is to come back to, and the code that it brings. Nobody can guess the address."""
-    came_back: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+async def _listening() -> AsyncIterator[tuple[str, asyncio.Future[dict[str, str]]]]:
+    """Where the browser is to come back to, and what it brings: a code, or an error. Nobody can guess the address."""
+    came_back: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     path = f"/{secrets.token_urlsafe(16)}"
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
             async with asyncio.timeout(_REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                code = _code(head, path)
-                writer.write(_response("200 OK", _PAGE) if code else _response("404 Not Found", "There is nothing here.\n"))
+                brought = _brought(head, path)
+                writer.write(_response("200 OK", _PAGE) if brought else _response("404 Not Found", "There is nothing here.\n"))
                 await writer.drain()
-            if code and not came_back.done():
-                came_back.set_result(code)
+            if brought and not came_back.done():
+                came_back.set_result(brought)
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -79,13 +81,12 @@ async def _listening() -> AsyncIterator[tuple[str, asyncio.Future[str]]]:
         yield f"http://127.0.0.1:{port}{path}", came_back
 
 
-def _code(head: bytes, path: str) -> str | None:
-    """The code that a request brings; None for any other request. Raises `ValueError` for what is no request."""
+def _brought(head: bytes, path: str) -> dict[str, str] | None:
+    """The code or the error that a request brings; None for any other request. Raises `ValueError` for what is no request."""
     method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
     parts = urlsplit(target)
-    if method != "GET" or parts.path != path:
-        return None
-    return parse_qs(parts.query).get("code", [None])[0]
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    return query if method == "GET" and parts.path == path and query.keys() & {"code", "error"} else None
 
 
 def _response(status: str, text: str) -> bytes:

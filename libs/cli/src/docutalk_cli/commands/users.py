@@ -139,6 +139,23 @@ def vouch(user: Named, url: Url = None, home: HomeFolder = None, as_json: AsJson
     run_connected(output, url, home, work)
 
 
+@app.command("unlink")
+def unlink(user: Named, url: Url = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """Take from an account whom it belongs to at the OpenID provider, for example when its address was given to somebody new."""
+    output = Output(as_json=as_json)
+
+    async def work(api: Api) -> Exit:
+        found = await user_of(api, user)
+        await api.delete(f"{USERS}/{found['id']}/openid")
+        if as_json:
+            output.json({"user_id": found["id"]})
+        else:
+            output.line(f"{found['email']} belongs to nobody at the OpenID provider now, and is signed out.")
+        return Exit.OK
+
+    run_connected(output, url, home, work)
+
+
 @app.command("reset-password")
 def reset_password(user: Named, url: Url = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
     """Make a link with which somebody sets a new password. It is printed this once."""

@@ -37,6 +37,11 @@ async def any_account(session: AsyncSession) -> bool:
     return bool(await session.scalar(select(exists(select(User.id)))))
 
 
+async def any_administrator(session: AsyncSession) -> bool:
+    """Whether somebody can rule the installation."""
+    return bool(await session.scalar(select(exists().where(User.is_admin, User.disabled_at.is_(None)))))
+
+
 async def lock_first_account(session: AsyncSession) -> None:
     """Until the end of the transaction nobody else becomes the first."""
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("first_account", 5))))

@@ -31,6 +31,14 @@ async def take_flow(session: AsyncSession, state_hash: bytes, browser_hash: byte
     )
 
 
+async def remove_identities(session: AsyncSession, user_id: UUID) -> int:
+    """This account belongs to nobody at the provider any more; how many it belonged to."""
+    removed = await session.execute(
+        delete(OpenIdIdentity).where(OpenIdIdentity.user_id == user_id).returning(OpenIdIdentity.subject)
+    )
+    return len(removed.all())
+
+
 async def add_code(session: AsyncSession, code: OpenIdCode) -> None:
     """Stores what an application gets a sign-in for."""
     session.add(code)

@@ -95,6 +95,11 @@ async def signed_in_user(session: AsyncSession, sign_in_id: UUID, *, signed_with
     )
 
 
+async def sign_in_begun(session: AsyncSession, sign_in_id: UUID) -> datetime | None:
+    """When somebody signed in; None when there is no such sign-in."""
+    return cast("datetime | None", await session.scalar(select(SignIn.created_at).where(SignIn.id == sign_in_id)))
+
+
 async def sign_ins_of(session: AsyncSession, user_id: UUID, *, offset: int, limit: int) -> tuple[list[SignIn], int]:
     """A page of those that can still be used, last used first, and how many there are."""
     live = (SignIn.user_id == user_id, SignIn.revoked_at.is_(None), SignIn.expires_at > func.now())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from docutalk_gateway.adapters import account_repository, repository
 from docutalk_gateway.api import account_shapes, shapes
@@ -14,6 +14,7 @@ from docutalk_gateway.api.context import Page, SignedIn
 from docutalk_gateway.api.links import link_to
 from docutalk_gateway.use_cases import keep_signing_keys
 from docutalk_gateway.use_cases import make_password_reset as resets
+from docutalk_gateway.use_cases import unlink_openid as unlinking
 from docutalk_gateway.use_cases.change_user import change_user
 
 # No `Idempotency-Key`: the stored answer to replay would hold the token of a reset in clear.
@@ -45,6 +46,12 @@ async def patch_user(caller: SignedIn, user_id: UUID, body: account_shapes.Accou
         email_vouched=changes.get("email_vouched"),
     )
     return account_shapes.Account.of(user)
+
+
+@router.delete("/admin/users/{user_id}/openid", status_code=204, response_class=Response)
+async def unlink_openid(caller: SignedIn, user_id: UUID) -> None:
+    """Takes from an account whom it belongs to at the OpenID provider, for example when the address was given to somebody new."""
+    await unlinking.unlink_openid(caller.gateway.db, caller.cause, caller.actor, user_id=user_id)
 
 
 @router.post("/admin/users/{user_id}/password-reset", status_code=201)

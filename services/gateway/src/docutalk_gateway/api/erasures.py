@@ -93,6 +93,7 @@ async def delete_me(caller: SignedIn, response: Response, body: AccountDeletion 
         caller.actor,
         limits=gateway.attempt_limits,
         user_id=caller.user_id,
+        sign_in_id=caller.credentials.sign_in_id,
         password=password.get_secret_value() if password is not None else None,
     )
     return _begun(state, response)

@@ -135,6 +135,7 @@ RULES: Mapping[str, Rule] = {
     "patch_user": _ADMINISTRATOR,
     "delete_user": _ADMINISTRATOR,
     "make_password_reset": _ADMINISTRATOR,
+    "unlink_openid": _ADMINISTRATOR,
     "list_account_invitations": _ADMINISTRATOR,
     "add_account_invitation": _ADMINISTRATOR,
     "remove_account_invitation": _ADMINISTRATOR,

@@ -7,11 +7,11 @@ from typing import Annotated
 from uuid import UUID
 
 from docutalk_common.errors import NotFound, RequestFailed
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from docutalk_gateway.adapters import models, share_repository
 from docutalk_gateway.api import share_shapes as shapes
-from docutalk_gateway.api.context import Access, Member, Page, actor_of, anonymous_cause, gateway_of
+from docutalk_gateway.api.context import Access, Member, Page, actor_of, anonymous_cause, gateway_of, newest_key
 from docutalk_gateway.api.permissions import targets_of
 from docutalk_gateway.api.shapes import Listing
 from docutalk_gateway.domain import SharePermission, ShareTarget
@@ -140,7 +140,7 @@ async def get_shared(request: Request, token: Token) -> shapes.Shared:
     return shapes.Shared.of(shown)
 
 
-@public.post("/shared/{token}/open")
+@public.post("/shared/{token}/open", dependencies=[Depends(newest_key)])
 async def open_shared(request: Request, token: Token, body: shapes.OpenShare | None = None) -> shapes.Visit:
     """Begins a visit, which is one use of the link. `403` of type `share_password` without its password or with another one."""
     gateway = gateway_of(request)

@@ -13,7 +13,7 @@ from docutalk_gateway.adapters.audit_log import Action, Actor, note
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.domain import Conflict
 from docutalk_gateway.use_cases.limit_attempts import AttemptLimits, forgive_attempt
-from docutalk_gateway.use_cases.prove_password import Proof, prove_password
+from docutalk_gateway.use_cases.prove_password import Proof, expect_fresh_sign_in, prove_password
 
 
 async def change_password(
@@ -28,13 +28,16 @@ async def change_password(
     current_password: str | None,
     new_password: str,
 ) -> None:
-    """Ends every sign-in but `keep`. An account without a password gets its first one; else raises `RequestFailed("invalid")`
+    """Ends every sign-in but `keep`. An account without a password gets its first one, and raises `NotAllowed` unless `keep` was
+    begun a moment ago; else raises `RequestFailed("invalid")`
     without the current one, `WrongPassword` for another, and `TooManyRequests`."""
     proof: Proof | None = None
     if current_password is not None:
         proof = await prove_password(db, passwords, cause, actor, limits=limits, user_id=user_id, password=current_password)
     elif await _has_password(db, user_id):
         raise RequestFailed("invalid", "current_password is missing: to change a password takes the one before.")
+    else:
+        await expect_fresh_sign_in(db, keep)
     hashed = await passwords.hash(new_password)
     async with db.transaction(cause) as tx:
         user = await account_repository.lock_account(tx.session, user_id)

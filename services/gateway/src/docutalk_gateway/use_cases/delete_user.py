@@ -23,7 +23,7 @@ from docutalk_gateway.use_cases.delete_workspace import erase_workspace
 from docutalk_gateway.use_cases.erase_visits import erase_visits
 from docutalk_gateway.use_cases.go_after_a_deadlock import one_after_the_other
 from docutalk_gateway.use_cases.limit_attempts import AttemptLimits, forgive_attempt
-from docutalk_gateway.use_cases.prove_password import prove_password
+from docutalk_gateway.use_cases.prove_password import expect_fresh_sign_in, prove_password
 from docutalk_gateway.use_cases.store_receipt import OTHERS
 
 log = get_logger(__name__)
@@ -38,9 +38,11 @@ async def delete_own_account(
     *,
     limits: AttemptLimits,
     user_id: UUID,
+    sign_in_id: UUID | None,
     password: str | None,
 ) -> ErasureState:
-    """As `delete_user`, by that person. An account that has a password takes it: raises `RequestFailed("invalid")` without it,
+    """As `delete_user`, by that person. An account without a password takes a sign-in of a moment ago (`NotAllowed`), one that has
+    a password takes that: raises `RequestFailed("invalid")` without it,
     `WrongPassword`, `TooManyRequests`."""
     async with db.read() as session:
         user = await repository.user_by_id(session, user_id)
@@ -50,6 +52,8 @@ async def delete_own_account(
         proof = await prove_password(db, passwords, cause, actor, limits=limits, user_id=user_id, password=password)
         async with db.transaction(cause) as tx:
             await forgive_attempt(tx.session, proof.limits)
+    else:
+        await expect_fresh_sign_in(db, sign_in_id)
     # From where somebody deleted their account is not kept of them either.
     return await delete_user(db, storage, cause, replace(actor, address=None, user_agent=None), user_id=user_id)
 

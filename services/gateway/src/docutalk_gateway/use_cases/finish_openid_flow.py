@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from docutalk_common.db import Cause, Database
-from docutalk_common.errors import DependencyUnavailable, NotFound
+from docutalk_common.errors import DependencyUnavailable, DocuTalkError, NotFound
 from docutalk_common.telemetry import get_logger
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -73,24 +73,35 @@ async def finish_openid_flow(
     provider_registers: bool,
     lifetime: timedelta,
 ) -> TokenPair | str:
-    """A sign-in; or for an application the address to return to, with a code for one. With `provider_registers` everybody whom
+    """A sign-in; or for an application the address to return to, with a code for one, or with `error` and `error_description` when
+    there is none (as in RFC 6749, section 4.1.2.1). With `provider_registers` everybody whom
     the provider knows gets an account, else nobody without an invitation.
 
     Raises `OpenIdRefused` for who was not sent from here or is not let in, what `find_invitation` raises, `DependencyUnavailable`
     and `OpenIdFault`.
     """
     flow = await _take_flow(db, cause, returned)
-    try:
+
+    async def finish() -> TokenPair | str:
         person = await _identify(provider, flow, returned)
         async with db.transaction(cause) as tx:
             user = await _account(tx.session, _Arrival(actor, provider.issuer, person, flow.invitation_hash, provider_registers))
             if flow.return_to is None or flow.code_challenge is None:
                 return await start_sign_in(tx.session, tokens, actor, user_id=user.id, method="openid", lifetime=lifetime)
             return await _hand_over(tx.session, user, flow.return_to, flow.code_challenge)
-    except (OpenIdRefused, NotAllowed, NotFound, EmailTaken):
-        async with db.transaction(cause) as tx:
-            note(tx.session, Action.SIGN_IN_FAILED, actor, method="openid")
-        raise
+
+    try:
+        return await finish()
+    except DocuTalkError as error:
+        if isinstance(error, OpenIdRefused | NotAllowed | NotFound | EmailTaken):
+            async with db.transaction(cause) as tx:
+                note(tx.session, Action.SIGN_IN_FAILED, actor, method="openid")
+        if flow.return_to is None:
+            raise
+        told = str(error)
+        if isinstance(error, DependencyUnavailable):  # what it says is for the log
+            told = f"{error.dependency} is not available; try again in a moment."
+        return _back(flow.return_to, error=error.code, error_description=told)
 
 
 async def _take_flow(db: Database, cause: Cause, returned: Returned) -> OpenIdFlow:
@@ -185,4 +196,8 @@ async def _hand_over(session: AsyncSession, user: User, return_to: str, code_cha
     expires_at = datetime.now(UTC) + timedelta(seconds=CODE_SECONDS)
     stored = OpenIdCode(code_hash=hash_token(code), user_id=user.id, code_challenge=code_challenge, expires_at=expires_at)
     await openid_repository.add_code(session, stored)
-    return f"{return_to}{'&' if '?' in return_to else '?'}{urlencode({'code': code})}"
+    return _back(return_to, code=code)
+
+
+def _back(return_to: str, **query: str) -> str:
+    return f"{return_to}{'&' if '?' in return_to else '?'}{urlencode(query)}"

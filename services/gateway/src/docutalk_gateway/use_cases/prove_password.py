@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from docutalk_common.db import Cause, Database
@@ -15,6 +16,8 @@ from docutalk_gateway.adapters.models import User
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.domain import NotAllowed, WrongPassword
 from docutalk_gateway.use_cases.limit_attempts import AttemptLimits, Limit, count_attempt
+
+FRESH = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,15 @@ async def prove_password(
             note(tx.session, Action.SIGN_IN_FAILED, actor, target_id=user_id)
         raise WrongPassword
     return Proof(user, attempt)
+
+
+async def expect_fresh_sign_in(db: Database, sign_in_id: UUID | None) -> None:
+    """The proof of who has no password: they have just come from their provider. Raises `NotAllowed` otherwise, as for a stolen
+    access token of yesterday's sign-in."""
+    async with db.read() as session:
+        begun = await repository.sign_in_begun(session, sign_in_id) if sign_in_id is not None else None
+    if begun is None or begun < datetime.now(UTC) - FRESH:
+        raise NotAllowed(
+            "Your account has no password: sign in once more at your OpenID provider, and do this within"
+            f" {FRESH.seconds // 60} minutes."
+        )
