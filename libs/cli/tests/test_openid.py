@@ -51,7 +51,7 @@ def test_refusal_at_the_provider_ends_the_waiting_with_its_reason(shell: Any, te
     query = {"error": "openid_refused", "error_description": "You have no account on this server."}
     assert httpx.get(f"http://127.0.0.1:{found[1]}/{found[2]}", params=query).status_code == 200
     assert running.code() == 3
-    assert "You have no account on this server." in running.screen
+    assert "You have no account on this server." in " ".join(running.screen.split())
 
 
 def test_address_is_whole_on_a_narrow_terminal_and_only_what_brings_a_code_ends_the_waiting(

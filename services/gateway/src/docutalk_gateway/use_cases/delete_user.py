@@ -41,9 +41,8 @@ async def delete_own_account(
     sign_in_id: UUID | None,
     password: str | None,
 ) -> ErasureState:
-    """As `delete_user`, by that person. An account without a password takes a sign-in of a moment ago (`NotAllowed`), one that has
-    a password takes that: raises `RequestFailed("invalid")` without it,
-    `WrongPassword`, `TooManyRequests`."""
+    """As `delete_user`, by that person. An account without a password takes a sign-in of a moment ago (`NotAllowed`), one that
+    has a password takes that: raises `RequestFailed("invalid")` without it, `WrongPassword`, `TooManyRequests`."""
     async with db.read() as session:
         user = await repository.user_by_id(session, user_id)
     if user is not None and user.password_hash is not None:

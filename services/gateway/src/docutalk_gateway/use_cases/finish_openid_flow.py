@@ -73,9 +73,9 @@ async def finish_openid_flow(
     provider_registers: bool,
     lifetime: timedelta,
 ) -> TokenPair | str:
-    """A sign-in; or for an application the address to return to, with a code for one, or with `error` and `error_description` when
-    there is none (as in RFC 6749, section 4.1.2.1). With `provider_registers` everybody whom
-    the provider knows gets an account, else nobody without an invitation.
+    """A sign-in; or for an application the address to return to, with a code for one, or with `error` and `error_description`
+    when there is none (as in RFC 6749, section 4.1.2.1). With `provider_registers` everybody whom the provider knows gets an
+    account, else nobody without an invitation.
 
     Raises `OpenIdRefused` for who was not sent from here or is not let in, what `find_invitation` raises, `DependencyUnavailable`
     and `OpenIdFault`.
