@@ -14,11 +14,11 @@ from docutalk_common.contracts.gateway import MessagePosted, UserDeleted, Worksp
 from docutalk_common.contracts.ingest import DocumentDeleted
 from docutalk_common.db import Cause, Database
 from docutalk_common.testing.conformance import ConsumerConformance, Wire
+from docutalk_common.testing.leftovers import leftovers
 from docutalk_local.testing import TestStack
 from sqlalchemy import select
 
 from .factories import stored_citation
-from .leftovers import leftovers
 from .world import Documents, running_chat
 
 

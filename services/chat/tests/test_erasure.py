@@ -31,11 +31,11 @@ from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.messaging.streams import EVENTS, durable
 from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire, envelope_for
+from docutalk_common.testing.leftovers import leftovers
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from docutalk_local.testing import TestStack
 from sqlalchemy import insert, select, text
 
-from .leftovers import leftovers
 from .world import SECONDS, Documents, Person, running_chat
 
 PLANTED = "Zanzibarium"

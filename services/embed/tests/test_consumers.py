@@ -13,13 +13,13 @@ from docutalk_common.contracts.gateway import UserDeleted, WorkspaceDeleted
 from docutalk_common.contracts.ingest import DocumentCancelled, DocumentDeleted, DocumentRenamed, IndexChunks, IndexChunksExpress
 from docutalk_common.db import Cause, Database
 from docutalk_common.testing.conformance import ConsumerConformance, VersionedConsumerConformance
+from docutalk_common.testing.leftovers import leftovers
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.settings import EmbedSettings
 from docutalk_local.testing import TestStack
 from sqlalchemy import text
 
 from .conftest import Indexed, running_embed
-from .leftovers import leftovers
 
 TEXTS = ["Pumps were replaced.", "Valves were not.", "Nothing was said of gardens."]
 

@@ -13,6 +13,7 @@ from docutalk_common.contracts.gateway import NO_WORKSPACE, UserDeleted, Workspa
 from docutalk_common.db import Cause, Database, outbox
 from docutalk_common.errors import NotFound
 from docutalk_common.process import wait_until
+from docutalk_common.testing.leftovers import leftovers
 from docutalk_embed.adapters import erasure_repository
 from docutalk_embed.adapters.batcher import MicroBatcher
 from docutalk_embed.adapters.document_repository import DocumentRepository
@@ -25,7 +26,6 @@ from sqlalchemy import select, text
 
 from .changing import NEW, OLD, Installation
 from .conftest import Indexed
-from .leftovers import leftovers
 
 PLANTED = "Zanzibarium"
 TOMBSTONES = "erased_workspaces"

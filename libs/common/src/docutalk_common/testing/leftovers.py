@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from docutalk_common.db import Database
 from sqlalchemy import text
+
+from docutalk_common.db import Database
 
 
 async def leftovers(db: Database, words: Collection[object], *, but: Collection[str] = ()) -> dict[str, list[str]]:
