@@ -70,8 +70,16 @@ async def test_a_service_cannot_take_messages_from_a_durable_of_another(
         await refusals.expect("publish", subject)
 
 
-@pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("verb", ["STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.PURGE", "CONSUMER.CREATE"])
+# The gateway erases from the log what was said of a deleted workspace.
+CHANGES = [
+    (service, verb)
+    for service in SERVICES
+    for verb in ("STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.PURGE", "CONSUMER.CREATE")
+    if (service, verb) != ("gateway", "STREAM.PURGE")
+]
+
+
+@pytest.mark.parametrize(("service", "verb"), CHANGES)
 async def test_a_service_cannot_change_streams_or_durables(stack: TestStack, service: ServiceName, verb: str) -> None:
     async with connected(stack, service) as (client, refusals):
         await client.publish(f"$JS.API.{verb}.EVENTS", b"{}")

@@ -64,9 +64,10 @@ def publishes_refused(service: ServiceName) -> list[str]:
         ]
     subjects += [request.subject for request in REQUESTS if service not in request.askers]
     for stream in ("EVENTS", "WORK", "TOKENS", "DEAD_LETTERS", "ADVISORIES", "SCHEDULES"):
-        subjects += [
-            f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT")
-        ]
+        subjects += [f"$JS.API.STREAM.{verb}.{stream}" for verb in ("CREATE", "UPDATE", "DELETE", "MSG.DELETE", "SNAPSHOT")]
+        # The gateway erases what was said of a deleted workspace; nobody forgets how messages ended.
+        if service != "gateway" or stream == "ADVISORIES":
+            subjects.append(f"$JS.API.STREAM.PURGE.{stream}")
         subjects += [f"$JS.API.CONSUMER.CREATE.{stream}", f"$JS.API.STREAM.MSG.GET.{stream}"]
     subjects += ["$JS.API.STREAM.LIST", "$JS.API.INFO", "$SYS.REQ.SERVER.PING", "sch.x.y", "due.x.y"]
     subjects += ["live.evt.gateway.v1.document.uploaded.w.d", "live.tok.w.a"]
