@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -328,10 +330,23 @@ async def test_options_say_whether_registration_is_open(gateway: Any, gateway_wi
         assert (await options(closed))["registration"] == "closed"
 
 
-async def test_whoever_registers_first_becomes_administrator_and_nobody_else(gateway_with: Any) -> None:
-    async with gateway_with(open_registration=False, admin_email=None) as fresh:
-        async with fresh.db.transaction(Cause.new()) as tx:
+@contextlib.asynccontextmanager
+async def without_accounts(gateway: Any) -> AsyncIterator[None]:
+    """An installation that nobody has registered at. In the end it is that again: the next gateway makes its administrator."""
+
+    async def delete_all() -> None:
+        async with gateway.db.transaction(Cause.new()) as tx:
             await tx.session.execute(text("DELETE FROM users"))
+
+    await delete_all()
+    try:
+        yield
+    finally:
+        await delete_all()
+
+
+async def test_whoever_registers_first_becomes_administrator_and_nobody_else(gateway_with: Any) -> None:
+    async with gateway_with(open_registration=False, admin_email=None) as fresh, without_accounts(fresh):
         assert (await options(fresh))["registration"] == "first"
         http = await fresh.client()
         bodies = [{"email": f"{uuid4().hex}@example.com", "password": PASSWORD} for _ in range(4)]
@@ -344,9 +359,7 @@ async def test_whoever_registers_first_becomes_administrator_and_nobody_else(gat
 
 
 async def test_first_account_is_the_administrators_also_where_registration_is_open(gateway_with: Any) -> None:
-    async with gateway_with(admin_email=None) as fresh:
-        async with fresh.db.transaction(Cause.new()) as tx:
-            await tx.session.execute(text("DELETE FROM users"))
+    async with gateway_with(admin_email=None) as fresh, without_accounts(fresh):
         assert (await options(fresh))["registration"] == "first"
         first, second = await fresh.person(), await fresh.person()
         assert [(await one.http.get(ME)).json()["is_admin"] for one in [first, second]] == [True, False]

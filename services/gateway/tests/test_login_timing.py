@@ -19,8 +19,8 @@ from docutalk_gateway.use_cases.limit_attempts import AttemptLimits
 from docutalk_gateway.use_cases.sign_in import sign_in
 from sqlalchemy import text
 
-EACH = 60
-# With 60 of each the area under the curve varies by 0.05 (one standard deviation) when there is no difference.
+EACH = 40
+# With 40 of each the area under the curve varies by 0.065 (one standard deviation) when there is no difference.
 INDISTINGUISHABLE = pytest.approx(0.5, abs=0.2)
 MANY = 1_000_000
 
