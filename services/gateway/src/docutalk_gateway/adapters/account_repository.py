@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, Result, Text, and_, delete, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Text, and_, delete, exists, func, literal, or_, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_gateway.adapters.models import Invitation, Member, PasswordReset, User, Workspace
+from docutalk_gateway.adapters.row_counts import changed
 from docutalk_gateway.domain import Role
-
-
-def _changed(result: Result[Any]) -> int:
-    return cast("CursorResult[Any]", result).rowcount
-
 
 # Accounts --------------------------------------------------------------------------------------------------------
 
@@ -125,12 +121,12 @@ async def reset_with(session: AsyncSession, token_hash: bytes, now: datetime) ->
 async def take_reset(session: AsyncSession, token_hash: bytes, now: datetime) -> bool:
     """Uses it up. False when somebody else did a moment ago."""
     which = (PasswordReset.token_hash == token_hash, PasswordReset.expires_at > now)
-    return _changed(await session.execute(delete(PasswordReset).where(*which))) == 1
+    return changed(await session.execute(delete(PasswordReset).where(*which))) == 1
 
 
 async def delete_expired_resets(session: AsyncSession, now: datetime) -> int:
     """Forgets those that set nothing any more."""
-    return _changed(await session.execute(delete(PasswordReset).where(PasswordReset.expires_at < now)))
+    return changed(await session.execute(delete(PasswordReset).where(PasswordReset.expires_at < now)))
 
 
 # Invitations -----------------------------------------------------------------------------------------------------
@@ -173,7 +169,7 @@ async def delete_invitation(session: AsyncSession, workspace_id: UUID | None, in
         Invitation.workspace_id.is_not_distinct_from(workspace_id),
         Invitation.accepted_at.is_(None),
     )
-    return _changed(await session.execute(delete(Invitation).where(*which))) == 1
+    return changed(await session.execute(delete(Invitation).where(*which))) == 1
 
 
 async def invited(session: AsyncSession, token_hash: bytes) -> tuple[Invitation, User, Workspace | None] | None:
@@ -198,7 +194,7 @@ async def take_invitation(session: AsyncSession, invitation_id: UUID, accepted_b
         .values(accepted_at=now, accepted_by=accepted_by, email=None)
         .execution_options(synchronize_session=False)
     )
-    return _changed(taken) == 1
+    return changed(taken) == 1
 
 
 async def join_workspace(session: AsyncSession, workspace_id: UUID, user_id: UUID, role: Role, *, above: Sequence[Role]) -> None:
@@ -215,4 +211,4 @@ async def join_workspace(session: AsyncSession, workspace_id: UUID, user_id: UUI
 
 async def delete_expired_invitations(session: AsyncSession, now: datetime) -> int:
     """Forgets those whose time is over, also accepted ones: the audit log has them."""
-    return _changed(await session.execute(delete(Invitation).where(Invitation.expires_at < now)))
+    return changed(await session.execute(delete(Invitation).where(Invitation.expires_at < now)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from docutalk_common.db import outbox
-from sqlalchemy import CursorResult, Delete, LargeBinary, Update, and_, delete, func, literal, or_, select, update
+from sqlalchemy import Delete, LargeBinary, Update, and_, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,6 +30,7 @@ from docutalk_gateway.adapters.models import (
     User,
     Workspace,
 )
+from docutalk_gateway.adapters.row_counts import changed
 from docutalk_gateway.domain import Role
 
 OWN = "gateway"
@@ -67,8 +68,7 @@ async def lock_erasures(session: AsyncSession) -> None:
 
 
 async def _changed(session: AsyncSession, statement: Delete | Update) -> int:
-    done = await session.execute(statement.execution_options(synchronize_session=False))
-    return cast("CursorResult[Any]", done).rowcount
+    return changed(await session.execute(statement.execution_options(synchronize_session=False)))
 
 
 async def remove_workspace(session: AsyncSession, workspace_id: UUID) -> dict[str, int] | None:

@@ -7,18 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Result, delete, func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_gateway.adapters.models import Erasure, Import, Upload, Workspace
+from docutalk_gateway.adapters.row_counts import changed
 from docutalk_gateway.domain import ImportStatus
 
 _OPEN = Import.status.in_([status.value for status in ImportStatus if not status.is_final])
-
-
-def _changed(result: Result[Any]) -> int:
-    return cast("CursorResult[Any]", result).rowcount
 
 
 async def add_import(session: AsyncSession, added: Import) -> None:
@@ -68,7 +65,7 @@ async def claim_import(session: AsyncSession, holder: UUID, lease: timedelta) ->
 async def change_held(session: AsyncSession, import_id: UUID, holder: UUID, **values: Any) -> bool:
     """Changes an import. False when it is another gateway's by now, or gone."""
     held = update(Import).where(Import.id == import_id, Import.held_by == holder, _OPEN).values(**values)
-    return _changed(await session.execute(held.execution_options(synchronize_session=False))) == 1
+    return changed(await session.execute(held.execution_options(synchronize_session=False))) == 1
 
 
 async def hold_longer(session: AsyncSession, import_id: UUID, holder: UUID, lease: timedelta, *, steps_done: int) -> bool:
@@ -92,7 +89,7 @@ async def add_unseen_workspace(session: AsyncSession, workspace: Workspace) -> b
     values = {
         name: getattr(workspace, name) for name in ("id", "name", "description", "system_prompt", "created_at", "updated_at")
     }
-    return _changed(await session.execute(insert(Workspace).values(values).on_conflict_do_nothing())) == 1
+    return changed(await session.execute(insert(Workspace).values(values).on_conflict_do_nothing())) == 1
 
 
 async def add_imported_uploads(session: AsyncSession, uploads: Sequence[Upload]) -> None:
@@ -127,7 +124,7 @@ async def workspaces_in_the_making(session: AsyncSession, user_id: UUID) -> list
 
 async def delete_old_imports(session: AsyncSession, before: datetime) -> int:
     """Forgets imports that came to their end before `before`."""
-    return _changed(await session.execute(delete(Import).where(Import.finished_at < before)))
+    return changed(await session.execute(delete(Import).where(Import.finished_at < before)))
 
 
 async def known_archives(session: AsyncSession, keys: Sequence[str]) -> set[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, Integer, Uuid, Values, column, delete, exists, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Integer, Uuid, Values, column, delete, exists, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,12 +23,8 @@ from docutalk_gateway.adapters.models import (
     User,
     Workspace,
 )
+from docutalk_gateway.adapters.row_counts import changed
 from docutalk_gateway.domain import Role
-
-
-def _changed(result: Any) -> int:
-    return cast("CursorResult[Any]", result).rowcount
-
 
 # Users -----------------------------------------------------------------------------------------------------------
 
@@ -59,7 +55,7 @@ async def add_user(session: AsyncSession, user: User, workspace: Workspace) -> b
         )
         .on_conflict_do_nothing(index_elements=[User.email])
     )
-    if _changed(added) == 0:
+    if changed(added) == 0:
         await session.execute(delete(Workspace).where(Workspace.id == workspace.id))
         return False
     await add_member(session, workspace.id, user.id, Role.OWNER)
@@ -143,13 +139,13 @@ async def end_sign_ins(
         which.append(SignIn.id == only)
     if but is not None:
         which.append(SignIn.id != but)
-    return _changed(await session.execute(update(SignIn).where(*which).values(revoked_at=now)))
+    return changed(await session.execute(update(SignIn).where(*which).values(revoked_at=now)))
 
 
 async def delete_expired_sign_ins(session: AsyncSession, before: datetime) -> int:
     """Forgets sign-ins that expired before `before`, with their tokens."""
     await session.execute(delete(RefreshToken).where(RefreshToken.expires_at < before))
-    return _changed(await session.execute(delete(SignIn).where(SignIn.expires_at < before)))
+    return changed(await session.execute(delete(SignIn).where(SignIn.expires_at < before)))
 
 
 # Signing keys ----------------------------------------------------------------------------------------------------
@@ -189,7 +185,7 @@ async def retire_signing_keys(session: AsyncSession, at: datetime) -> None:
 
 async def delete_retired_keys(session: AsyncSession, now: datetime) -> int:
     """Forgets keys that nothing is accepted of any more."""
-    return _changed(await session.execute(delete(SigningKey).where(SigningKey.retires_at < now)))
+    return changed(await session.execute(delete(SigningKey).where(SigningKey.retires_at < now)))
 
 
 # API keys --------------------------------------------------------------------------------------------------------
@@ -241,7 +237,7 @@ async def api_keys_of(session: AsyncSession, user_id: UUID, *, offset: int, limi
 
 async def delete_api_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> bool:
     """Deletes a key of this person; False when there is none."""
-    return _changed(await session.execute(delete(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id))) == 1
+    return changed(await session.execute(delete(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id))) == 1
 
 
 # Workspaces ------------------------------------------------------------------------------------------------------
@@ -332,7 +328,7 @@ async def add_upload(session: AsyncSession, upload: Upload) -> bool:
         )
         .on_conflict_do_nothing(index_elements=[Upload.workspace_id, Upload.sha256], index_where=_CURRENT)
     )
-    return _changed(added) == 1
+    return changed(added) == 1
 
 
 async def lock_versions(session: AsyncSession, document_id: UUID) -> None:
@@ -416,14 +412,14 @@ async def delete_uploads(session: AsyncSession, workspace_id: UUID, document_ids
     """
     for document_id in sorted(document_ids):  # in one order: two that delete the same documents would wait for each other
         await lock_versions(session, document_id)
-    return _changed(
+    return changed(
         await session.execute(delete(Upload).where(Upload.workspace_id == workspace_id, Upload.document_id.in_(document_ids)))
     )
 
 
 async def delete_superseded_uploads(session: AsyncSession, before: datetime) -> int:
     """Forgets versions that were superseded before `before` and that ingest keeps, or not, by itself."""
-    return _changed(await session.execute(delete(Upload).where(Upload.superseded_at < before, Upload.seen_at.is_not(None))))
+    return changed(await session.execute(delete(Upload).where(Upload.superseded_at < before, Upload.seen_at.is_not(None))))
 
 
 async def known_objects(session: AsyncSession, keys: Sequence[str]) -> set[str]:
@@ -449,7 +445,7 @@ async def add_posted_message(session: AsyncSession, message: PostedMessage) -> b
         )
         .on_conflict_do_nothing(constraint="posted_messages_key")
     )
-    return _changed(added) == 1
+    return changed(added) == 1
 
 
 async def earliest_message_over(session: AsyncSession, user_id: UUID, most: int, *, seconds: float) -> datetime | None:
@@ -497,12 +493,12 @@ async def posted_message_by_key(session: AsyncSession, workspace_id: UUID, user_
 async def free_message_keys(session: AsyncSession, before: datetime) -> int:
     """Forgets the idempotency keys of what was asked before `before`: they may be used again."""
     keyed = (PostedMessage.created_at < before, PostedMessage.idempotency_key.is_not(None))
-    return _changed(await session.execute(update(PostedMessage).where(*keyed).values(idempotency_key=None)))
+    return changed(await session.execute(update(PostedMessage).where(*keyed).values(idempotency_key=None)))
 
 
 async def delete_old_messages(session: AsyncSession, before: datetime) -> int:
     """Forgets who asked, when the log has forgotten what. The conversation itself is in chat."""
-    return _changed(await session.execute(delete(PostedMessage).where(PostedMessage.created_at < before)))
+    return changed(await session.execute(delete(PostedMessage).where(PostedMessage.created_at < before)))
 
 
 # Idempotency -----------------------------------------------------------------------------------------------------
@@ -535,7 +531,7 @@ async def claim_key(session: AsyncSession, claim: IdempotencyKey, *, abandoned_b
             ),
         )
     )
-    return _changed(taken) == 1
+    return changed(taken) == 1
 
 
 async def idempotency_key(session: AsyncSession, user_id: UUID, route: str, key: str) -> IdempotencyKey | None:
@@ -566,4 +562,4 @@ async def release_key(session: AsyncSession, user_id: UUID, route: str, key: str
 
 async def delete_expired_keys(session: AsyncSession, now: datetime) -> int:
     """Forgets keys after their day."""
-    return _changed(await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at < now)))
+    return changed(await session.execute(delete(IdempotencyKey).where(IdempotencyKey.expires_at < now)))

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, Result, Uuid, and_, any_, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Uuid, and_, any_, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_gateway.adapters.models import Share, ShareAccess, ShareVisit
+from docutalk_gateway.adapters.row_counts import changed
 
 ASKING = ("post_chat", "regenerate_answer")
 """The operations that begin a conversation."""
-
-
-def _changed(result: Result[Any]) -> int:
-    return cast("CursorResult[Any]", result).rowcount
 
 
 def _holds(now: datetime) -> ColumnElement[bool]:
@@ -133,4 +130,4 @@ async def _that_asked(session: AsyncSession, visit_ids: Sequence[UUID]) -> list[
 
 async def delete_old_accesses(session: AsyncSession, before: datetime) -> int:
     """Forgets what was logged before `before`."""
-    return _changed(await session.execute(delete(ShareAccess).where(ShareAccess.at < before)))
+    return changed(await session.execute(delete(ShareAccess).where(ShareAccess.at < before)))

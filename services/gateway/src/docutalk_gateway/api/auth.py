@@ -9,7 +9,7 @@ from fastapi.security import OAuth2PasswordRequestForm
 
 from docutalk_gateway.adapters import account_repository
 from docutalk_gateway.api import account_shapes, shapes
-from docutalk_gateway.api.context import actor_of, anonymous_cause, gateway_of, newest_key
+from docutalk_gateway.api.context import SIGNS_TOKENS, actor_of, anonymous_cause, gateway_of
 from docutalk_gateway.api.idempotency import HEADER_PARAMETER, IdempotentRoute
 from docutalk_gateway.domain import EMAIL_MAX, PASSWORD_MAX, WrongCredentials, is_text
 from docutalk_gateway.use_cases.refresh_session import refresh_session
@@ -21,7 +21,6 @@ from docutalk_gateway.use_cases.sign_out import sign_out
 router = APIRouter(tags=["identity"], route_class=IdempotentRoute)
 # A sign-in makes a token, but a stored answer to replay would be a stored token: no keys here.
 sessions = APIRouter(tags=["identity"])
-_SIGNS = [Depends(newest_key)]
 
 
 @router.post("/auth/register", status_code=201, openapi_extra={"parameters": [HEADER_PARAMETER]})
@@ -69,19 +68,19 @@ def _tokens(pair: TokenPair) -> shapes.Tokens:
     return shapes.Tokens(access_token=pair.access_token, refresh_token=pair.refresh_token, expires_in=pair.expires_in)
 
 
-@sessions.post("/auth/login", dependencies=_SIGNS)
+@sessions.post("/auth/login", dependencies=SIGNS_TOKENS)
 async def login(request: Request, body: shapes.Credentials) -> shapes.Tokens:
     """A pair of tokens for an e-mail address and a password."""
     return await _sign_in(request, body.email, body.password.get_secret_value())
 
 
-@sessions.post("/auth/token", dependencies=_SIGNS)
+@sessions.post("/auth/token", dependencies=SIGNS_TOKENS)
 async def token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> shapes.Tokens:
     """The same as an OAuth2 password form, which "Authorize" in the API docs sends."""
     return await _sign_in(request, form.username, form.password)
 
 
-@sessions.post("/auth/refresh", dependencies=_SIGNS)
+@sessions.post("/auth/refresh", dependencies=SIGNS_TOKENS)
 async def refresh(request: Request, body: shapes.RefreshRequest) -> shapes.Tokens:
     """A new pair for a refresh token, which is used up. Using one twice ends the whole sign-in."""
     gateway = gateway_of(request)

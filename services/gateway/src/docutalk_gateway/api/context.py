@@ -213,6 +213,9 @@ async def newest_key(request: Request) -> None:
     await load_signing_keys(gateway.db, gateway.tokens, gateway.secret)
 
 
+SIGNS_TOKENS = [Depends(newest_key)]
+
+
 async def caller_of(request: Request) -> Caller:
     """Who asks, for what is no route; what they may do is looked up by `permit` and `access_of`. Raises `NotSignedIn`."""
     token = await _bearer(request)

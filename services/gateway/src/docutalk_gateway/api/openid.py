@@ -7,13 +7,13 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from docutalk_common.errors import NotFound, RequestFailed
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import Field
 
 from docutalk_gateway.adapters.openid_provider import OpenIdProvider
 from docutalk_gateway.api import shapes
-from docutalk_gateway.api.context import Gateway, actor_of, anonymous_cause, gateway_of, newest_key
+from docutalk_gateway.api.context import SIGNS_TOKENS, Gateway, actor_of, anonymous_cause, gateway_of
 from docutalk_gateway.settings import GatewaySettings
 from docutalk_gateway.use_cases.finish_openid_flow import Returned, finish_openid_flow
 from docutalk_gateway.use_cases.redeem_openid_code import redeem_openid_code
@@ -21,7 +21,6 @@ from docutalk_gateway.use_cases.sign_in import TokenPair
 from docutalk_gateway.use_cases.start_openid_flow import MINUTES, Application, start_openid_flow
 
 router = APIRouter(tags=["identity"])
-_SIGNS = [Depends(newest_key)]
 
 CALLBACK = "/api/v1/auth/openid/callback"
 COOKIE = "docutalk_openid"
@@ -107,7 +106,7 @@ async def start_openid(
     "/auth/openid/callback",
     response_model=shapes.Tokens,
     responses={303: {"description": "Back to the application, with a code for `POST /auth/openid/token`"}},
-    dependencies=_SIGNS,
+    dependencies=SIGNS_TOKENS,
 )
 async def finish_openid(
     request: Request,
@@ -134,7 +133,7 @@ async def finish_openid(
     return response
 
 
-@router.post("/auth/openid/token", dependencies=_SIGNS)
+@router.post("/auth/openid/token", dependencies=SIGNS_TOKENS)
 async def exchange_openid(request: Request, body: OpenIdCode) -> shapes.Tokens:
     """A pair of tokens for the code that an application came back with. It works once, for a minute."""
     gateway = gateway_of(request)

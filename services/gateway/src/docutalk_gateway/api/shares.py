@@ -7,11 +7,12 @@ from typing import Annotated
 from uuid import UUID
 
 from docutalk_common.errors import NotFound, RequestFailed
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from docutalk_gateway.adapters import models, share_repository
 from docutalk_gateway.api import share_shapes as shapes
-from docutalk_gateway.api.context import Access, Member, Page, actor_of, anonymous_cause, gateway_of, newest_key
+from docutalk_gateway.api.context import SIGNS_TOKENS, Access, Member, Page, actor_of, anonymous_cause, gateway_of
+from docutalk_gateway.api.links import link_to
 from docutalk_gateway.api.permissions import targets_of
 from docutalk_gateway.api.shapes import Listing
 from docutalk_gateway.domain import SharePermission, ShareTarget
@@ -55,8 +56,7 @@ async def add_share(request: Request, access: Member, body: shapes.NewShareLink,
         wanted=wanted,
     )
     response.headers["Location"] = f"/api/v1/workspaces/{access.workspace_id}/shares/{share.id}"
-    base = gateway.settings.public_url or str(request.base_url)
-    link = f"{base.rstrip('/')}/api/v1/shared/{token}"
+    link = link_to(request, f"/shared/{token}")
     return shapes.CreatedShareLink(**shapes.ShareLink.of(share).model_dump(), token=token, link=link)
 
 
@@ -140,7 +140,7 @@ async def get_shared(request: Request, token: Token) -> shapes.Shared:
     return shapes.Shared.of(shown)
 
 
-@public.post("/shared/{token}/open", dependencies=[Depends(newest_key)])
+@public.post("/shared/{token}/open", dependencies=SIGNS_TOKENS)
 async def open_shared(request: Request, token: Token, body: shapes.OpenShare | None = None) -> shapes.Visit:
     """Begins a visit, which is one use of the link. `403` of type `share_password` without its password or with another one."""
     gateway = gateway_of(request)
