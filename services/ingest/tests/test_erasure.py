@@ -61,7 +61,8 @@ async def planted(db: Database, wire: Wire, storage: ObjectStorage) -> tuple[UUI
         {"title": word, "text": word},
         workspace_id=workspace_id,
         schedule=Schedule(every_seconds=3600),
-        next_run_at=datetime.now(UTC) + timedelta(hours=1),
+        # Whole seconds, as every time that is computed: the clock knows no others.
+        next_run_at=datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1),
     )
     async with db.transaction(Cause.new(word)) as transaction:
         await transaction.session.execute(
