@@ -187,6 +187,29 @@ async def test_search_finds_what_is_shared(shared: Shared, target: ShareTarget, 
     assert [r["document_id"] for r in await visitor.search(SAME, mode=mode)] == [mine]
 
 
+@pytest.mark.parametrize(("target", "name"), PARTS)
+async def test_scores_do_not_tell_how_common_a_word_is_elsewhere(shared: Shared, target: ShareTarget, name: str) -> None:
+    visitor = await shared.visit(await shared.share(target))
+
+    async def scores(person: Person) -> list[object]:
+        found = await person.search(SAME, mode="keyword", filters={"document_ids": [shared.documents[name]]})
+        return [result["scores"] for result in found]
+
+    seen, known = await scores(visitor), await scores(shared.owner)
+    assert len(seen) == 1
+    # Another document with the same words, while the visitor goes on looking.
+    accepted = await shared.owner.upload([(f"{name} again.txt", f"{SAME} And again: {SAME}".encode())])
+    await shared.owner.until_final([accepted[0]["id"]], seconds=60)
+    assert await scores(shared.owner) != known
+    assert await scores(visitor) == seen
+    await shared.owner.call("DELETE", f"/documents/{accepted[0]['id']}")
+
+    async def gone() -> bool:
+        return await scores(shared.owner) == known
+
+    await wait_until(gone, seconds=60, what="the index has forgotten the other document", every=0.1)
+
+
 async def test_cursor_of_the_owners_search_shows_a_visitor_nothing_else(shared: Shared) -> None:
     visitor = await shared.visit(await shared.share(ShareTarget.DOCUMENT))
     body: dict[str, Any] = {"query": SAME, "limit": 1, "merge": False}

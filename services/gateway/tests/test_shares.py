@@ -531,11 +531,13 @@ async def test_search_and_questions_are_narrowed_to_what_is_shared(world: World)
             assert found.status_code == 200
             sent = world.embed.asked[-1].filters.model_dump(mode="json")
             assert {name: sent[name] for name in expected} == expected
+            assert sent["isolated"] == (kind != "workspace")
         body: dict[str, Any] = {"message": "Is it so?", "filters": filters, "selected_text": "the text"}
         asked = await http.post(url(world.person, "/chat"), json=body)
         assert asked.status_code == 200, asked.text
         sent = world.chat.posted[-1].filters.model_dump(mode="json")
         assert {name: sent[name] for name in expected} == expected
+        assert sent["isolated"] == (kind != "workspace")
         again = url(world.person, f"/chat/sessions/{asked.json()['session_id']}/messages/{asked.json()['message_id']}/regenerate")
         assert (await http.post(again)).status_code == 200
         sent = world.chat.posted[-1].filters.model_dump(mode="json")

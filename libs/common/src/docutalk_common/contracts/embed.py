@@ -76,7 +76,8 @@ class SearchFilters(Contract):
     """Narrows a search; all of them must hold. Empty means no restriction.
 
     `created_from` and `created_before` speak of when the document was uploaded or collected; `languages` are ISO 639-1, as
-    detected; `box` wants a place within it to be named in the passage's document.
+    detected; `box` wants a place within it to be named in the passage's document. `isolated`: as if there were nothing in the
+    workspace but what the others leave, so that not even a score tells how common a word is elsewhere.
     """
 
     document_ids: list[UUID] = []
@@ -86,6 +87,7 @@ class SearchFilters(Contract):
     created_from: datetime | None = None
     created_before: datetime | None = None
     box: BoundingBox | None = None
+    isolated: bool = False
 
 
 class SearchPassages(Contract):

@@ -76,9 +76,11 @@ def is_missing_table(error: ProgrammingError) -> bool:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a search finds: the number of live chunks of the workspace, and its weight of meaning (None: the default)."""
+    """What a search finds: the number of live chunks of the workspace, or of what an isolated search takes for it; how many of
+    them the filters leave; and the workspace's weight of meaning (None: the default)."""
 
     total: int
+    reach: int
     semantic_weight: float | None
 
 
@@ -98,6 +100,9 @@ class PassageRepository:
         self._documents, parameters = document_conditions(filters)
         self._parameters: dict[str, Any] = {"workspace_id": workspace_id, **parameters}
         self._narrowed = bool(parameters)
+        # What there is to be told of, beside what is to be found.
+        self._told = self._documents if filters.isolated else LIVE
+        self._isolated = filters.isolated
         self.document_of: dict[UUID, UUID] = {}
         """The documents of all chunks that were listed so far."""
 
@@ -106,11 +111,11 @@ class PassageRepository:
         found = await self._session.execute(
             text("SELECT chunk_count, semantic_weight FROM workspaces WHERE workspace_id = :workspace_id"), self._parameters
         )
-        row = found.first()
-        return Scope(0, None) if row is None else Scope(*row)
+        total, weight = found.one_or_none() or (0, None)
+        reach = await self._reach(total)
+        return Scope(reach if self._isolated else total, reach, weight)
 
-    async def reach(self, total: int) -> int:
-        """How many of the workspace's `total` chunks the filters leave."""
+    async def _reach(self, total: int) -> int:
         if not self._narrowed or not total:
             return total
         left = await self._session.execute(
@@ -140,15 +145,16 @@ class PassageRepository:
 
     async def names(self, words: Sequence[str]) -> Names:
         """What the names of documents tell of a query with these words; see `names_to_look_for`."""
+        within = f" JOIN documents AS d ON d.document_id = kept.document_id AND {self._told}" if self._isolated else ""
         found = await self._session.execute(
             text(
                 "SELECT array_agg(DISTINCT n.word), count(DISTINCT d.document_id),"
                 f" array_agg(d.document_id) FILTER (WHERE {self._documents}),"
                 f" array_agg(d.live_chunk_count) FILTER (WHERE {self._documents}),"
-                f" (SELECT count(*) FROM (SELECT FROM documents d WHERE {LIVE} LIMIT {2 * MAX_SHARING + 1}) AS counted)"
+                f" (SELECT count(*) FROM (SELECT FROM documents d WHERE {self._told} LIMIT {2 * MAX_SHARING + 1}) AS counted)"
                 " FROM (SELECT q.word, l.lexeme FROM unnest(CAST(:words AS text[])) AS q (word),"
                 " unnest(ts_lexize('english_stem', replace(q.word, ' ', ''))) AS l (lexeme)) AS n"
-                " CROSS JOIN LATERAL (SELECT document_id FROM document_names AS kept"
+                f" CROSS JOIN LATERAL (SELECT kept.document_id FROM document_names AS kept{within}"
                 f" WHERE kept.workspace_id = :workspace_id AND kept.lexeme = n.lexeme LIMIT {MAX_SHARING + 1}) AS kept"
                 " JOIN documents d ON d.document_id = kept.document_id AND d.live_version IS NOT NULL GROUP BY n.lexeme"
                 " ORDER BY n.lexeme"

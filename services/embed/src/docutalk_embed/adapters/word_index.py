@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import UUID
 
 from docutalk_common.contracts.embed import Highlight
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from docutalk_embed.adapters.word_counts import WordCounts
 from docutalk_embed.domain import Lexeme, all_of, any_of
 from docutalk_embed.domain.languages import SIMPLE
 from docutalk_embed.domain.marking import Marker, words_of
@@ -24,20 +24,21 @@ MAX_LOOKED_UP = 2_000
 
 # A token as each configuration of the workspace has it; one that it leaves out, a stop word, has a row without a lexeme.
 _READ = """
-SELECT t.place, t.token, f.config, f.chunk_count, q.lexeme, lexeme_dimension(q.lexeme), coalesce(l.chunk_count, 0)
+SELECT t.place, t.token, f.config, f.chunk_count, q.lexeme, lexeme_dimension(q.lexeme), coalesce(l.chunk_count, :unseen)
 FROM (
   SELECT DISTINCT read.place, lower(parsed.token COLLATE pg_c_utf8) AS token
   FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS read (text, place), ts_parse('default', plain_text(read.text)) AS parsed
 ) AS t
-CROSS JOIN (SELECT config, chunk_count FROM configurations WHERE workspace_id = :workspace_id) AS f
+CROSS JOIN {configurations} AS f
 LEFT JOIN LATERAL unnest(to_tsvector(CAST(f.config AS regconfig), t.token)) AS q ON true
-LEFT JOIN lexemes AS l ON l.workspace_id = :workspace_id AND l.lexeme = q.lexeme
+LEFT JOIN {lexemes} AS l ON l.lexeme = q.lexeme
 WHERE to_tsvector('simple', t.token) <> ''
 """
+_NOT_COUNTED = "(SELECT NULL AS lexeme, 0 AS chunk_count)"
 _NAMES = """
 SELECT n.name, lexeme_dimension(n.name), l.chunk_count
 FROM unnest(CAST(:names AS text[])) AS n (name)
-JOIN lexemes AS l ON l.workspace_id = :workspace_id AND l.lexeme = n.name
+JOIN {lexemes} AS l ON l.lexeme = n.name
 """
 _MATCHING = """
 SELECT t.token FROM unnest(CAST(:tokens AS text[])) AS t (token)
@@ -79,11 +80,14 @@ class _Token:
 
 
 class WordIndex:
-    """The words of one workspace, inside of a transaction that the caller owns."""
+    """The words of one workspace, or of a part of it, inside of a transaction that the caller owns."""
 
-    def __init__(self, session: AsyncSession, workspace_id: UUID) -> None:
+    def __init__(self, session: AsyncSession, counts: WordCounts) -> None:
         self._session = session
-        self._workspace_id = workspace_id
+        self._read = _READ.format(configurations=counts.configurations, lexemes=counts.lexemes)
+        self._read_uncounted = _READ.format(configurations=counts.configurations, lexemes=_NOT_COUNTED)
+        self._read_names = _NAMES.format(lexemes=counts.lexemes)
+        self._parameters = {**counts.parameters, "unseen": counts.unseen}
 
     async def read(self, parsed: ParsedQuery) -> WordQuery:
         """The query as the workspace's configurations have it. A stop word of the language that the query is evidently in is
@@ -120,12 +124,13 @@ class WordIndex:
             matching[config] = set(found.scalars())
         return [marker.mark(passage, matching.get(config, set())) for config, passage in texts]
 
-    async def _tokens(self, *texts: str) -> list[list[_Token]]:
-        """The words of each text."""
+    async def _tokens(self, *texts: str, counted: bool = True) -> list[list[_Token]]:
+        """The words of each text; how many chunks have them only if `counted`."""
         read: list[dict[str, dict[str, list[Lexeme]]]] = [{} for _ in texts]
         if any(one.strip() for one in texts):
             found = await self._session.execute(
-                text(_READ), {"workspace_id": self._workspace_id, "texts": [one[:MAX_LOOKED_UP] for one in texts]}
+                text(self._read if counted else self._read_uncounted),
+                self._parameters | {"texts": [one[:MAX_LOOKED_UP] for one in texts]},
             )
             for place, token, config, _, lexeme, dimension, count in sorted(found, key=lambda row: (-row[3], row[2])):
                 listed = read[place - 1].setdefault(token, {}).setdefault(config, [])
@@ -137,7 +142,7 @@ class WordIndex:
         names = [spelling for identifier in identifiers for spelling in identifier.spellings]
         if not names:
             return {}
-        found = await self._session.execute(text(_NAMES), {"workspace_id": self._workspace_id, "names": names})
+        found = await self._session.execute(text(self._read_names), self._parameters | {"names": names})
         return {name: Lexeme(name, dimension, count, NAME_BOOST) for name, dimension, count in found}
 
     async def _conditions(self, parsed: ParsedQuery) -> tuple[str, dict[str, Any]]:
@@ -157,7 +162,7 @@ class WordIndex:
         The index of words is asked first, for those words of the phrase that no neighbour can hide in another token: of
         letters only. Where a configuration leaves all of them out, the text alone is looked at.
         """
-        [tokens] = await self._tokens(phrase)
+        [tokens] = await self._tokens(phrase, counted=False)
         tokens = [token for token in tokens if token.text.isalpha()]
         by_config: dict[str, list[str]] = {}
         for token in tokens:

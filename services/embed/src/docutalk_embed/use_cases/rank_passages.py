@@ -9,7 +9,8 @@ from docutalk_common.contracts.embed import SearchFilters, SearchMode
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry
-from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
+from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector, Scope
+from docutalk_embed.adapters.word_counts import WordCounts
 from docutalk_embed.adapters.word_index import WordIndex, WordQuery
 from docutalk_embed.domain import KeywordQuery, index_read, inverse_document_frequency, is_better_exact, keyword_query
 from docutalk_embed.domain.names import NAME_COUNTS, NO_NAMES, Names, names_to_look_for
@@ -31,22 +32,27 @@ class Search:
     """A query in one workspace, as the words of that workspace have it, inside of a transaction that the caller owns."""
 
     found: PassageRepository
+    scope: Scope
     index: WordIndex
     words: WordQuery
 
     @classmethod
     async def begun(cls, session: AsyncSession, workspace_id: UUID, filters: SearchFilters, parsed: ParsedQuery) -> Search:
-        index = WordIndex(session, workspace_id)
-        return cls(PassageRepository(session, workspace_id, filters), index, await index.read(parsed))
+        found = PassageRepository(session, workspace_id, filters)
+        scope = await found.scope()
+        if filters.isolated:
+            counts = WordCounts.of_isolated(workspace_id, filters, scope.reach)
+        else:
+            counts = WordCounts.of_workspace(workspace_id)
+        index = WordIndex(session, counts)
+        return cls(found, scope, index, await index.read(parsed))
 
 
 async def rank_passages(search: Search, vector: QueryVector | None, mode: SearchMode) -> list[Ranked]:
     """The best hundred by meaning and the best hundred by words, and as many of the documents that the query names, in one
     order. `vector` is None to rank without meaning; the names of documents count in a hybrid ranking only."""
-    found, words = search.found, search.words
-    scope = await found.scope()
-    reach = await found.reach(scope.total)
-    if not reach:
+    found, scope, words = search.found, search.scope, search.words
+    if not scope.reach:
         return []
     names = await found.names(names_to_look_for(words.parsed.text)) if mode is SearchMode.HYBRID else NO_NAMES
     semantic: dict[UUID, float] = {}
@@ -54,10 +60,10 @@ async def rank_passages(search: Search, vector: QueryVector | None, mode: Search
     if vector is not None:
         # A phrase leaves few chunks: it is better to begin with those than to read on in the index until they have come by.
         everything = await found.everything(vector.table)
-        exact = words.has_phrases or is_better_exact(reach, everything)
+        exact = words.has_phrases or is_better_exact(scope.reach, everything)
         semantic = await found.nearest(vector, words, exact=exact, named=names.documents, read=index_read(everything))
     if mode is not SearchMode.SEMANTIC:
-        query = keyword_query(words.lexemes, scope.total, reach)
+        query = keyword_query(words.lexemes, scope.total, scope.reach)
         if query is not None and words.has_phrases:
             # Whatever has the phrase is a candidate, how common its words may be.
             query = replace(query, candidates=None)

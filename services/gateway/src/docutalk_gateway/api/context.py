@@ -168,14 +168,16 @@ class Access(Caller):
             return await still_enters(session, self.credentials, self.workspace_id)
 
     def narrowed(self, filters: SearchFilters) -> SearchFilters:
-        """The filters of a search or a question, within what is shared with the caller."""
+        """The filters of a search or a question, within what is shared with the caller, who learns nothing of the rest."""
         grant = self.grant
         if grant is None or grant.target is ShareTarget.WORKSPACE:
             return filters
         if grant.target is ShareTarget.DOCUMENT:
-            return filters.model_copy(update={"document_ids": _within(filters.document_ids, grant.target_id)})
+            ids = _within(filters.document_ids, grant.target_id)
+            return filters.model_copy(update={"document_ids": ids, "isolated": True})
         if grant.target is ShareTarget.SOURCE:
-            return filters.model_copy(update={"source_ids": _within(filters.source_ids, grant.target_id)})
+            ids = _within(filters.source_ids, grant.target_id)
+            return filters.model_copy(update={"source_ids": ids, "isolated": True})
         raise NotAllowed("This link does not let you search.")
 
 
