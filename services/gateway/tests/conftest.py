@@ -30,6 +30,7 @@ from docutalk_common.storage import ObjectStorage
 from docutalk_gateway.app import serve
 from docutalk_gateway.settings import GatewaySettings
 from docutalk_local.testing import TestStack
+from sqlalchemy import text
 
 ADMIN = ("admin@docutalk.local", "correct horse battery staple")
 PASSWORD = "a long enough password"
@@ -131,6 +132,19 @@ async def gateway(settings_for: Callable[..., GatewaySettings]) -> AsyncIterator
     """One gateway for all tests of a module. Not longer: it would take the messages of tests that run a consumer of their own."""
     async with run_gateway(settings_for()) as running:
         yield running
+
+
+@pytest.fixture
+async def without_administrators(gateway: RunningGateway) -> AsyncIterator[None]:
+    """Nobody rules the installation, for the time of a test; who does in the end does not stay."""
+
+    async def set_administrators(condition: str) -> None:
+        async with gateway.db.transaction(Cause.new()) as tx:
+            await tx.session.execute(text(f"UPDATE users SET is_admin = {condition}"))
+
+    await set_administrators("false")
+    yield
+    await set_administrators(f"email = '{gateway.settings.admin_email}'")
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.erasure_repository import hold_workspace
-from docutalk_gateway.adapters.models import AuditEntry, Import, Invitation, PostedMessage, Share, Upload, User
+from docutalk_gateway.adapters.models import AuditEntry, Import, Invitation, PostedMessage, Share, Upload
 from docutalk_gateway.domain import Role
 from docutalk_gateway.use_cases.accept_upload import UploadRequest
 from docutalk_gateway.use_cases.sweep_expired import sweep_expired
@@ -495,24 +495,17 @@ async def test_administrator_deletes_an_account_and_not_the_last_administrator(g
         assert "only administrator" in refused.json()["detail"]
 
 
+@pytest.mark.usefixtures("without_administrators")
 async def test_two_administrators_who_delete_each_other_at_once_leave_one(gateway: Any) -> None:
-    people = [await gateway.person() for _ in range(2)]
+    one, two = [await gateway.person() for _ in range(2)]
     async with gateway.db.transaction(Cause.new()) as tx:
-        [first] = await tx.session.scalars(select(User).where(User.email == ADMIN[0]))
-        first.is_admin = False
-        for person in people:
+        for person in (one, two):
             user = await repository.user_by_id(tx.session, person.id)
             user.is_admin = True
-    try:
-        one, two = people
-        answers = await asyncio.gather(
-            one.http.delete(f"/api/v1/admin/users/{two.id}"), two.http.delete(f"/api/v1/admin/users/{one.id}")
-        )
-        assert sorted(answer.status_code for answer in answers) in ([202, 401], [202, 409])
-    finally:
-        async with gateway.db.transaction(Cause.new()) as tx:
-            [first] = await tx.session.scalars(select(User).where(User.email == ADMIN[0]))
-            first.is_admin = True
+    answers = await asyncio.gather(
+        one.http.delete(f"/api/v1/admin/users/{two.id}"), two.http.delete(f"/api/v1/admin/users/{one.id}")
+    )
+    assert sorted(answer.status_code for answer in answers) in ([202, 401], [202, 409])
 
 
 async def test_events_of_a_deletion_name_their_erasure(gateway: Any, others: Others) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -218,19 +217,6 @@ async def test_ended_sign_in_is_refused_with_the_next_request(gateway: Any, pers
 async def test_first_administrator_comes_from_settings(gateway: Any) -> None:
     admin = await gateway.sign_in(gateway.settings.admin_email, gateway.settings.admin_password.get_secret_value())
     assert (await admin.http.get("/api/v1/users/me")).json()["is_admin"] is True
-
-
-@pytest.fixture
-async def without_administrators(gateway: Any) -> AsyncIterator[None]:
-    """Nobody rules the installation, for the time of a test; who does in the end does not stay."""
-
-    async def set_administrators(condition: str) -> None:
-        async with gateway.db.transaction(Cause.new()) as tx:
-            await tx.session.execute(text(f"UPDATE users SET is_admin = {condition}"))
-
-    await set_administrators("false")
-    yield
-    await set_administrators(f"email = '{gateway.settings.admin_email}'")
 
 
 @pytest.mark.usefixtures("without_administrators")
