@@ -12,6 +12,7 @@ import pytest
 from docutalk_common.db import Cause
 from docutalk_common.process import wait_until
 from docutalk_gateway.adapters.models import AuditEntry, PasswordReset, User
+from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.adapters.tokens import hash_token
 from docutalk_gateway.use_cases.sweep_expired import sweep_expired
 from sqlalchemy import select, text
@@ -155,12 +156,15 @@ async def test_account_without_a_password_sets_its_first_one(gateway: Any, perso
 
 
 async def test_sign_in_that_was_being_checked_while_the_password_changed_does_not_begin(gateway: Any, person: Any) -> None:
+    other = await Passwords().hash(BETTER)
     async with gateway.db.transaction(Cause.new()) as tx:
         # As a change of the password does, so that the sign-in waits with the old one found right.
         await tx.session.execute(text("SELECT 1 FROM users WHERE id = :id FOR NO KEY UPDATE"), {"id": person.id})
         signing_in = asyncio.create_task(login(gateway, person.email, PASSWORD))
         await waits_for_a_lock(gateway)
-        await tx.session.execute(text("UPDATE users SET password_hash = 'other' WHERE id = :id"), {"id": person.id})
+        await tx.session.execute(
+            text("UPDATE users SET password_hash = :other WHERE id = :id"), {"id": person.id, "other": other}
+        )
     assert await signing_in == 401
 
 
@@ -361,5 +365,5 @@ async def test_whoever_registers_first_becomes_administrator_and_nobody_else(gat
 async def test_first_account_is_the_administrators_also_where_registration_is_open(gateway_with: Any) -> None:
     async with gateway_with(admin_email=None) as fresh, without_accounts(fresh):
         assert (await options(fresh))["registration"] == "first"
-        first, second = await fresh.person(), await fresh.person()
+        first, second = await fresh.registered(), await fresh.registered()
         assert [(await one.http.get(ME)).json()["is_admin"] for one in [first, second]] == [True, False]

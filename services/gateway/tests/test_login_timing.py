@@ -54,7 +54,7 @@ def area_under_the_curve(ones: Sequence[float], others: Sequence[float]) -> floa
 
 async def accounts(gateway: Any) -> dict[str, str]:
     """An address of each kind of account."""
-    known, without = await gateway.person(), await gateway.person()
+    known, without = await gateway.registered(), await gateway.registered()
     async with gateway.db.transaction(Cause.new()) as tx:
         await tx.session.execute(text("UPDATE users SET password_hash = NULL WHERE id = :id"), {"id": without.id})
     return {"known": known.email, "without password": without.email, "unknown": f"{uuid4().hex}@example.com"}

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from docutalk_gateway.adapters import account_repository, repository
 from docutalk_gateway.adapters.audit_log import Action, Actor, ActorKind, note
-from docutalk_gateway.adapters.models import RefreshToken, SignIn, User
+from docutalk_gateway.adapters.models import RefreshToken, SignIn
 from docutalk_gateway.adapters.passwords import Passwords
 from docutalk_gateway.adapters.tokens import AccessTokens, Identity, hash_token, new_token
 from docutalk_gateway.domain import WrongCredentials
@@ -75,19 +75,20 @@ async def sign_in(
         spelt, user = await account_repository.account_named(session, email)
     attempt = limits.of_account(spelt, actor.address)
     await count_attempt(db, cause, actor, attempt, account_id=user.id if user else None)
-    fits, renewed = await passwords.check(password, user.password_hash if user else None)
-    async with db.transaction(cause) as tx:
-        if fits and user is not None and await _is_still_so(tx.session, user):
-            if renewed is not None:
-                await account_repository.renew_hash(tx.session, user.id, renewed)
-            await forgive_attempt(tx.session, attempt)
-            return await start_sign_in(tx.session, tokens, actor, user_id=user.id, method="password", lifetime=lifetime)
-        note(tx.session, Action.SIGN_IN_FAILED, actor, target_id=user.id if user else None)
-    # Raised after the commit: inside the block it would take the entry back.
-    raise WrongCredentials
-
-
-async def _is_still_so(session: AsyncSession, user: User) -> bool:
-    """Whoever changes a password ends all sign-ins that there are. None may begin with the old one a moment later."""
-    current = await account_repository.lock_account(session, user.id)
-    return current is not None and current.password_hash == user.password_hash and current.disabled_at is None
+    while True:
+        fits, renewed = await passwords.check(password, user.password_hash if user else None)
+        async with db.transaction(cause) as tx:
+            # Whoever changes a password ends all sign-ins that there are. None may begin with the old one a moment later.
+            current = await account_repository.lock_account(tx.session, user.id) if fits and user is not None else None
+            if user is not None and current is not None and current.disabled_at is None:
+                if current.password_hash != user.password_hash:
+                    # Another sign-in at the same moment may have renewed the hash of the same password.
+                    user = current
+                    continue
+                if renewed is not None:
+                    await account_repository.renew_hash(tx.session, user.id, renewed)
+                await forgive_attempt(tx.session, attempt)
+                return await start_sign_in(tx.session, tokens, actor, user_id=user.id, method="password", lifetime=lifetime)
+            note(tx.session, Action.SIGN_IN_FAILED, actor, target_id=user.id if user else None)
+        # Raised after the commit: inside the block it would take the entry back.
+        raise WrongCredentials
