@@ -35,9 +35,9 @@ async def parser() -> AsyncIterator[IsolatedParser]:
     await parser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def gateway(stack: TestStack) -> AsyncIterator[GatewayStandIn]:
-    """Answers what runs of sources ask."""
+    """Answers what runs of sources ask. Not longer: it would answer in place of the real one in the gateway's tests."""
     async with answering(stack) as gateway:
         yield gateway
 

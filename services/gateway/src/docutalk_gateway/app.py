@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
@@ -214,6 +215,20 @@ def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextMa
         redoc_url=None,
         generate_unique_id_function=schema.operation_id,
     )
+    app.router.routes.extend(_routes().routes)
+    app.state.mcp = McpEndpoint(VERSION)
+    app.router.routes.append(app.state.mcp.route)
+    problems.install(app)
+    openai_errors.install(app)
+    schema.install(app)
+    return app
+
+
+@functools.cache
+def _routes() -> APIRouter:
+    """All but that of MCP, which has a state. They know nothing of an application, and FastAPI reads them for half a second: of
+    many gateways in one process only the first waits for that."""
+    every = APIRouter(generate_unique_id_function=schema.operation_id)
     v1 = APIRouter(prefix="/api/v1", dependencies=[Depends(admit_nobody)])
     for router in (
         auth.router,
@@ -249,18 +264,13 @@ def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextMa
         operations.admin,
     ):
         v1.include_router(router)
-    app.include_router(v1)
+    every.include_router(v1)
     for router in (openai_models.router, openai_chat.router, openai_embeddings.router):
-        app.include_router(router)
-    app.state.mcp = McpEndpoint(VERSION)
-    app.router.routes.append(app.state.mcp.route)
-    app.include_router(operations.probes)
-    app.include_router(docs.router)
-    permissions.check(app.routes)
-    problems.install(app)
-    openai_errors.install(app)
-    schema.install(app)
-    return app
+        every.include_router(router)
+    every.include_router(operations.probes)
+    every.include_router(docs.router)
+    permissions.check(every.routes)
+    return every
 
 
 class _Server(uvicorn.Server):
