@@ -1,8 +1,8 @@
 # Everything runs from .venv, made from the hashed lock; nothing else is needed than Python 3.11+, make and a package index.
 PYTHON ?= python3
 VENV := .venv
-# Each process of the tests has servers of its own, and half a gigabyte of memory goes with them.
-TEST_PROCESSES ?= 2
+# Each process of the tests has servers of its own, and half a gigabyte of memory goes with them. Three keep two cores busy.
+TEST_PROCESSES ?= 3
 BIN := $(VENV)/bin
 MEMBERS := libs/common services/gateway services/ingest services/embed services/chat deploy/local libs/cli
 
@@ -34,7 +34,7 @@ contracts: install ## goldens, OpenAPI, AsyncAPI: committed files are true and b
 	@$(BIN)/python -m docutalk_common.asyncapi --check
 	@$(BIN)/pytest -q tests/test_contracts.py tests/test_openapi.py
 
-test: lint ## lint and every test, those of the contracts too (real embedded servers, TEST_PROCESSES=2)
+test: lint ## lint and every test, those of the contracts too (real embedded servers, TEST_PROCESSES=3)
 	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-containers: install ## the integration tests against PostgreSQL, NATS and MinIO in containers
