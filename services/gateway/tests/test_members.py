@@ -16,8 +16,9 @@ from docutalk_gateway.adapters.models import Share, ShareVisit
 from docutalk_gateway.domain import Role, SharePermission, ShareTarget
 from docutalk_gateway.use_cases.check_access import still_enters
 from docutalk_gateway.use_cases.identify_caller import Credentials, Grant
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
+PASSWORD = "a long enough password"
 OWNER_MISSING = "A workspace needs an owner"
 
 
@@ -50,14 +51,37 @@ async def test_owner_changes_the_role_of_a_member(gateway: Any, person: Any, fri
     assert (await person.http.patch(f"{workspace}/members/{uuid7()}", json={"role": "editor"})).status_code == 404
 
 
-@pytest.mark.parametrize("way", ["leaves", "is demoted"])
-async def test_last_owner_stays_one(gateway: Any, person: Any, friend: Any, way: str) -> None:
-    workspace = await join(gateway, person, friend, Role.EDITOR)
+async def disable(gateway: Any, person: Any) -> None:
+    """As an administrator does it."""
+    async with gateway.db.transaction(Cause.new()) as tx:
+        await tx.session.execute(text("UPDATE users SET disabled_at = now() WHERE id = :id"), {"id": person.id})
+
+
+@pytest.mark.parametrize("other", ["editor", "disabled owner"])
+@pytest.mark.parametrize("way", ["leaves", "is demoted", "goes for good"])
+async def test_last_owner_stays_one(gateway: Any, person: Any, way: str, other: str) -> None:
+    second = await gateway.person()
+    workspace = await join(gateway, person, second, Role.EDITOR if other == "editor" else Role.OWNER)
+    if other == "disabled owner":
+        await disable(gateway, second)
+    before = await roles(person)
     mine = f"{workspace}/members/{person.id}"
-    answer = await (person.http.delete(mine) if way == "leaves" else person.http.patch(mine, json={"role": "viewer"}))
+    answer = await {
+        "leaves": lambda: person.http.delete(mine),
+        "is demoted": lambda: person.http.patch(mine, json={"role": "viewer"}),
+        "goes for good": lambda: person.http.request("DELETE", "/api/v1/users/me", json={"password": PASSWORD}),
+    }[way]()
     assert answer.status_code == 409
-    assert OWNER_MISSING in answer.json()["detail"]
-    assert await roles(person) == {str(person.id): "owner", str(friend.id): "editor"}
+    assert (OWNER_MISSING if way != "goes for good" else "would have no owner") in answer.json()["detail"]
+    assert await roles(person) == before
+
+
+async def test_workspace_is_not_given_to_whose_account_is_disabled(gateway: Any, person: Any) -> None:
+    second = await gateway.person()
+    workspace = await join(gateway, person, second, Role.EDITOR)
+    await disable(gateway, second)
+    refused = await person.http.post(f"{workspace}/owner", json={"user_id": str(second.id)})
+    assert (refused.status_code, refused.json()["detail"]) == (409, "The account of this member is disabled. Name another one.")
 
 
 async def test_two_owners_who_leave_at_once_leave_one_behind(gateway: Any, person: Any, friend: Any) -> None:

@@ -106,7 +106,7 @@ async def _remove_stored_answers(session: AsyncSession, subject_id: UUID) -> int
 
 @dataclass(frozen=True)
 class Membership:
-    """What somebody is in a workspace, how many members it has, and whether it has another owner."""
+    """What somebody is in a workspace, how many members it has, and whether it has another owner who can sign in."""
 
     workspace_id: UUID
     name: str
@@ -130,8 +130,8 @@ async def _membership(session: AsyncSession, workspace: Workspace, user_id: UUID
     # Read when it is locked: what was read before may be of the moment before somebody else's change.
     rows = await session.execute(select(Member.user_id, Member.role).where(Member.workspace_id == workspace.id))
     roles = {row[0]: Role(row[1]) for row in rows}
-    others = {role for id_, role in roles.items() if id_ != user_id}
-    return Membership(workspace.id, workspace.name, roles[user_id], len(roles), Role.OWNER in others)
+    owned = await member_repository.has_other_owner(session, workspace.id, user_id)
+    return Membership(workspace.id, workspace.name, roles[user_id], len(roles), owned)
 
 
 async def archives_of(session: AsyncSession, user_id: UUID) -> list[str]:

@@ -44,8 +44,14 @@ async def member_of(session: AsyncSession, workspace_id: UUID, user_id: UUID) ->
 
 
 async def has_other_owner(session: AsyncSession, workspace_id: UUID, user_id: UUID) -> bool:
-    """Whether somebody else owns it, too. `lock_workspace` first."""
-    others = exists().where(Member.workspace_id == workspace_id, Member.user_id != user_id, Member.role == Role.OWNER.value)
+    """Whether somebody else owns it, too, who can sign in. `lock_workspace` first."""
+    others = exists().where(
+        Member.workspace_id == workspace_id,
+        Member.user_id != user_id,
+        Member.role == Role.OWNER.value,
+        User.id == Member.user_id,
+        User.disabled_at.is_(None),
+    )
     return bool(await session.scalar(select(others)))
 
 

@@ -25,7 +25,9 @@ async def transfer_ownership(
         owner, _ = await known_member(tx.session, workspace_id, owner_id)
         if Role(owner.role) is not Role.OWNER:
             raise NotAllowed("Only an owner of this workspace may do this.")
-        await known_member(tx.session, workspace_id, user_id)
+        _, user = await known_member(tx.session, workspace_id, user_id)
+        if user.disabled_at is not None:
+            raise Conflict("The account of this member is disabled. Name another one.")
         assert workspace is not None, "it has members"
         await member_repository.set_role(tx.session, workspace_id, user_id, Role.OWNER)
         await member_repository.set_role(tx.session, workspace_id, owner_id, Role.EDITOR)
