@@ -9,7 +9,6 @@ import pytest
 from docutalk_common.contracts.embed import BoundingBox, SearchFilters, SearchMode
 from docutalk_embed.adapters.batcher import Lane
 from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
-from docutalk_embed.adapters.word_counts import WordCounts
 from docutalk_embed.adapters.word_index import WordIndex
 from docutalk_embed.domain.words import parse_query
 
@@ -113,7 +112,7 @@ async def test_conditions_hold_in_the_index_as_in_the_exact_scan(indexed: Indexe
     await indexed.add([f"The pump house number {n} is old." if n % 3 else f"The pump of house {n}." for n in range(30)])
     vector = str((await indexed.registry.built_in.embed(["pump house"], Lane.QUERY)).tolist()[0])
     async with indexed.db.read() as session:
-        words = await WordIndex(session, WordCounts.of_workspace(indexed.workspace_id)).read(parse_query('"pump house" -bridge'))
+        words = await WordIndex(session, indexed.workspace_id).read(parse_query('"pump house" -bridge'))
         repository = PassageRepository(session, indexed.workspace_id, SearchFilters())
         exact = await repository.nearest(QueryVector("embeddings_1", vector), words, exact=True)
         by_index = await repository.nearest(QueryVector("embeddings_1", vector), words, exact=False)

@@ -8,19 +8,22 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from docutalk_common.contracts.embed import SearchFilters, SearchMode
-from docutalk_embed.adapters.word_counts import WordCounts
-from docutalk_embed.adapters.word_index import WordIndex
+from docutalk_common.contracts.embed import SearchFilters, SearchMode, SearchPassages
+from docutalk_embed.adapters.isolated_words import IsolatedWords
 from docutalk_embed.domain.words import parse_query
+from docutalk_embed.use_cases.search_passages import search_passages
 
 from .conftest import Indexed
 
-SHARED = [
-    "The layoff of the northern harbour was announced in spring.",
-    "Pump SKU-4711 was ordered for the northern harbour; pump SKU-4712 was not.",
-    "Die Pumpen des Hafens wurden im Frühjahr ersetzt, und der Hafen blieb offen.",
-    "War and hats are words of more than one language.",
-]
+SHARED = {
+    "spring report 2024.txt": [
+        "The layoff of the northern harbour was announced in spring.",
+        "Pump SKU-4711 was ordered for the northern harbour; pump SKU-4712 was not.",
+        "Die Pumpen des Hafens wurden im Frühjahr ersetzt, und der Hafen blieb offen.",
+    ],
+    "pump manual.txt": ["War and hats are words of more than one language.", "Pumps of the harbour leak often."],
+    "valves 2024.txt": ["Valves of the harbour are closed.", "The pump runs in spring."],
+}
 # The same words in other numbers, and whatever else a workspace may know: names, languages, identifiers.
 SECRET = [
     "A layoff here, a layoff there: the layoff of the southern harbour.",
@@ -37,25 +40,44 @@ QUERIES = (
     "war hat",
     "Pumpen im Hafen",
     "spring report of the harbour",
+    "pump manual 2024",
+    "layoff of xyzzy",
     '"the"',
 )
 
 
-async def filled(indexed: Indexed, *, others: int) -> dict[str, Any]:
-    """A workspace with a document to share, and others beside it. The filters of a search in the one alone."""
-    source_id = uuid4()
-    [work] = indexed.batches(SHARED, filename="spring report.txt")
-    await indexed.index(work.model_copy(update={"source_id": source_id}))
+async def filled(indexed: Indexed, *, others: int) -> dict[str, list[Any]]:
+    """A workspace with a source to share, and other documents beside it: what may be searched of it."""
+    source_id, documents = uuid4(), []
+    for name, texts in SHARED.items():
+        [work] = indexed.batches(texts, filename=name)
+        await indexed.index(work.model_copy(update={"source_id": source_id, "language": "en"}))
+        documents.append(work.document_id)
     for number in range(others):
-        await indexed.add([f"{text} {number}" for text in SECRET], filename=f"harbour report {number}.txt")
-    return {"document_ids": [work.document_id], "source_ids": [source_id]}
+        [work] = indexed.batches([f"{text} {number}" for text in SECRET], filename=f"harbour pump report 2024 {number}.txt")
+        await indexed.index(work.model_copy(update={"language": ["de", "en", None][number % 3]}))
+    return {"source_ids": [source_id], "document_ids": documents[:1]}
 
 
-async def seen(indexed: Indexed, query: str, mode: SearchMode, filters: dict[str, Any]) -> list[tuple[object, ...]]:
-    """All of an answer but ids, which tell nothing. Passages with the same score come in the order of their ids."""
-    found = await indexed.search(query, mode=mode, filters=SearchFilters.model_validate(filters))
-    shown = [(passage.score, passage.text, passage.scores, passage.highlights) for passage in found.passages]
-    return sorted(shown, key=lambda one: (-one[0], one[1]))
+async def seen(indexed: Indexed, query: str, mode: SearchMode, filters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """All pages of an answer but for ids, which tell nothing. Passages with the same score come in the order of those."""
+    after, shown = None, []
+    while True:
+        asked = SearchPassages(
+            workspace_id=indexed.workspace_id,
+            query=query,
+            mode=mode,
+            limit=2,
+            after=after,
+            filters=SearchFilters.model_validate(filters),
+        )
+        page = await search_passages(asked, indexed.db, indexed.registry)
+        shown += [
+            (passage.score, passage.text, passage.filename, passage.scores, passage.highlights, len(passage.duplicates))
+            for passage in page.passages
+        ]
+        if (after := page.next) is None:
+            return sorted(shown, key=lambda one: (-one[0], one[1]))
 
 
 @pytest.mark.parametrize("by", ["document_ids", "source_ids"])
@@ -65,35 +87,35 @@ async def test_answer_does_not_depend_on_what_is_not_shared(
 ) -> None:
     larger = make_indexed()
     alone, among = await filled(indexed, others=0), await filled(larger, others=12)
-    told = []
+    told, named, empty = [], [], 0
     for query in QUERIES:
         here = await seen(indexed, query, mode, {by: alone[by], "isolated": True})
-        assert here
         assert here == await seen(larger, query, mode, {by: among[by], "isolated": True}), query
-        told.append(here != await seen(larger, query, mode, {by: among[by]}))
-    # What is only narrowed tells something, but for vectors: they know no other passages.
+        narrowed = await seen(larger, query, mode, {by: among[by]})
+        told.append([scores for _, _, _, scores, *_ in here] != [scores for _, _, _, scores, *_ in narrowed])
+        empty += not here
+        named += [scores.name for _, _, _, scores, *_ in here if scores.name is not None]
+    assert empty <= 1, "nothing was compared"
+    # The scores of what is only narrowed tell something, but for those of vectors: they know no other passages.
     assert any(told) == (mode is not SearchMode.SEMANTIC)
+    # One document alone has no name that tells it from others.
+    assert bool(named) == (mode is SearchMode.HYBRID and by == "source_ids")
 
 
 async def test_isolated_search_of_everything_is_the_same_as_any_other(indexed: Indexed) -> None:
-    source_id = uuid4()
-    for number in range(3):
-        [work] = indexed.batches([f"{text} {number}" for text in SHARED + SECRET], filename=f"harbour report {number}.txt")
-        await indexed.index(work.model_copy(update={"source_id": source_id}))
+    shared = await filled(indexed, others=0)
     for query in QUERIES:
-        apart, usual = [
-            await indexed.search(query, limit=50, filters=SearchFilters(source_ids=[source_id], isolated=isolated))
-            for isolated in (True, False)
-        ]
-        assert apart.passages == usual.passages, query
+        for mode in SearchMode:
+            apart = await seen(indexed, query, mode, {"source_ids": shared["source_ids"], "isolated": True})
+            assert apart == await seen(indexed, query, mode, {"source_ids": shared["source_ids"]}), (query, mode)
 
 
-async def test_of_very_much_a_part_is_counted_and_a_word_that_it_has_not_is_taken_for_a_rare_one(indexed: Indexed) -> None:
+async def test_word_counts_as_often_as_it_is_counted_and_none_that_is_nowhere(indexed: Indexed) -> None:
     document_id = await indexed.add([f"The harbour has crane {number}." for number in ("one", "two", "three", "four", "five")])
+    await indexed.add(["The harbour has crane six, and crane six-6."])
     filters = SearchFilters(document_ids=[document_id], isolated=True)
     async with indexed.db.read() as session:
-        counts = WordCounts.of_isolated(indexed.workspace_id, filters, reach=5, counted=2)
-        words = await WordIndex(session, counts).read(parse_query("harbour crane one two three four five"))
-    found = {lexeme.text: lexeme.chunk_count for lexeme in words.lexemes}
-    assert (found.pop("harbour"), found.pop("crane")) == (5, 5)
-    assert sorted(found.values()) == [1, 1, 1, 3, 3]
+        words = await IsolatedWords(session, indexed.workspace_id, filters, most=3).read(parse_query("harbour one six six-6"))
+    counts = {lexeme.text: lexeme.chunk_count for lexeme in words.lexemes}
+    assert (counts["harbour"], counts["one"], counts["six"]) == (3, 1, 0)
+    assert "six-6" not in counts

@@ -12,7 +12,6 @@ import pytest
 from docutalk_common.contracts.embed import PassagesFound, SearchFilters, SearchMode, SearchPassages
 from docutalk_embed.adapters.batcher import Lane
 from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
-from docutalk_embed.adapters.word_counts import WordCounts
 from docutalk_embed.adapters.word_index import WordIndex, WordQuery
 from docutalk_embed.domain import MAX_QUERY_CHARACTERS, InvalidQuery, any_of, keyword_query
 from docutalk_embed.domain.words import parse_query
@@ -109,9 +108,7 @@ async def test_candidates_from_the_word_index_score_as_a_full_scan_does(indexed:
     await indexed.add([PUMPS, REVENUE, GARDEN, "Pumps, pumps and pumps.", "Nothing of the kind."])
     async with indexed.db.read() as session:
         passages = PassageRepository(session, indexed.workspace_id, SearchFilters())
-        words = await WordIndex(session, WordCounts.of_workspace(indexed.workspace_id)).read(
-            parse_query("replace pumps in spring")
-        )
+        words = await WordIndex(session, indexed.workspace_id).read(parse_query("replace pumps in spring"))
         scan = keyword_query(words.lexemes, 5, 5)
         assert scan is not None
         everything = await passages.matching(scan, words)

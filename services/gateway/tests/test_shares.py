@@ -542,6 +542,7 @@ async def test_search_and_questions_are_narrowed_to_what_is_shared(world: World)
         assert (await http.post(again)).status_code == 200
         sent = world.chat.posted[-1].filters.model_dump(mode="json")
         assert {name: sent[name] for name in expected} == expected
+        assert sent["isolated"] == (kind != "workspace")
 
 
 async def test_question_about_named_documents_is_narrowed_too(world: World) -> None:

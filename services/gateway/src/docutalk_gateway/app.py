@@ -218,6 +218,7 @@ def build_routes(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextMa
     app.router.routes.extend(_routes().routes)
     app.state.mcp = McpEndpoint(VERSION)
     app.router.routes.append(app.state.mcp.route)
+    permissions.check(app.routes)
     problems.install(app)
     openai_errors.install(app)
     schema.install(app)
@@ -269,7 +270,6 @@ def _routes() -> APIRouter:
         every.include_router(router)
     every.include_router(operations.probes)
     every.include_router(docs.router)
-    permissions.check(every.routes)
     return every
 
 

@@ -102,7 +102,7 @@ class PassageRepository:
         self._narrowed = bool(parameters)
         # What there is to be told of, beside what is to be found.
         self._told = self._documents if filters.isolated else LIVE
-        self._isolated = filters.isolated
+        self.isolated = filters.isolated
         self.document_of: dict[UUID, UUID] = {}
         """The documents of all chunks that were listed so far."""
 
@@ -113,7 +113,7 @@ class PassageRepository:
         )
         total, weight = found.one_or_none() or (0, None)
         reach = await self._reach(total)
-        return Scope(reach if self._isolated else total, reach, weight)
+        return Scope(reach if self.isolated else total, reach, weight)
 
     async def _reach(self, total: int) -> int:
         if not self._narrowed or not total:
@@ -145,7 +145,7 @@ class PassageRepository:
 
     async def names(self, words: Sequence[str]) -> Names:
         """What the names of documents tell of a query with these words; see `names_to_look_for`."""
-        within = f" JOIN documents AS d ON d.document_id = kept.document_id AND {self._told}" if self._isolated else ""
+        within = f" JOIN documents AS d ON d.document_id = kept.document_id AND {self._told}" if self.isolated else ""
         found = await self._session.execute(
             text(
                 "SELECT array_agg(DISTINCT n.word), count(DISTINCT d.document_id),"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 from docutalk_common.contracts.embed import Highlight
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from docutalk_embed.adapters.word_counts import WordCounts
 from docutalk_embed.domain import Lexeme, all_of, any_of
 from docutalk_embed.domain.languages import SIMPLE
 from docutalk_embed.domain.marking import Marker, words_of
@@ -23,22 +23,26 @@ MAX_LOOKED_UP = 2_000
 """Characters of a query of which the words are looked up; ten thousand of Chinese would be twenty thousand words."""
 
 # A token as each configuration of the workspace has it; one that it leaves out, a stop word, has a row without a lexeme.
-_READ = """
-SELECT t.place, t.token, f.config, f.chunk_count, q.lexeme, lexeme_dimension(q.lexeme), coalesce(l.chunk_count, :unseen)
+TOKENS = """
+SELECT t.place, t.token, f.config, f.chunk_count, q.lexeme, lexeme_dimension(q.lexeme), {count}
 FROM (
   SELECT DISTINCT read.place, lower(parsed.token COLLATE pg_c_utf8) AS token
   FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS read (text, place), ts_parse('default', plain_text(read.text)) AS parsed
 ) AS t
-CROSS JOIN {configurations} AS f
+CROSS JOIN {configurations} AS f (config, chunk_count)
 LEFT JOIN LATERAL unnest(to_tsvector(CAST(f.config AS regconfig), t.token)) AS q ON true
-LEFT JOIN {lexemes} AS l ON l.lexeme = q.lexeme
+{lexemes}
 WHERE to_tsvector('simple', t.token) <> ''
 """
-_NOT_COUNTED = "(SELECT NULL AS lexeme, 0 AS chunk_count)"
+_TOKENS_OF_WORKSPACE = TOKENS.format(
+    count="coalesce(l.chunk_count, 0)",
+    configurations="(SELECT config, chunk_count FROM configurations WHERE workspace_id = :workspace_id)",
+    lexemes="LEFT JOIN lexemes AS l ON l.workspace_id = :workspace_id AND l.lexeme = q.lexeme",
+)
 _NAMES = """
 SELECT n.name, lexeme_dimension(n.name), l.chunk_count
 FROM unnest(CAST(:names AS text[])) AS n (name)
-JOIN {lexemes} AS l ON l.lexeme = n.name
+JOIN lexemes AS l ON l.workspace_id = :workspace_id AND l.lexeme = n.name
 """
 _MATCHING = """
 SELECT t.token FROM unnest(CAST(:tokens AS text[])) AS t (token)
@@ -80,14 +84,11 @@ class _Token:
 
 
 class WordIndex:
-    """The words of one workspace, or of a part of it, inside of a transaction that the caller owns."""
+    """The words of one workspace, inside of a transaction that the caller owns."""
 
-    def __init__(self, session: AsyncSession, counts: WordCounts) -> None:
+    def __init__(self, session: AsyncSession, workspace_id: UUID) -> None:
         self._session = session
-        self._read = _READ.format(configurations=counts.configurations, lexemes=counts.lexemes)
-        self._read_uncounted = _READ.format(configurations=counts.configurations, lexemes=_NOT_COUNTED)
-        self._read_names = _NAMES.format(lexemes=counts.lexemes)
-        self._parameters = {**counts.parameters, "unseen": counts.unseen}
+        self._workspace_id = workspace_id
 
     async def read(self, parsed: ParsedQuery) -> WordQuery:
         """The query as the workspace's configurations have it. A stop word of the language that the query is evidently in is
@@ -125,13 +126,10 @@ class WordIndex:
         return [marker.mark(passage, matching.get(config, set())) for config, passage in texts]
 
     async def _tokens(self, *texts: str, counted: bool = True) -> list[list[_Token]]:
-        """The words of each text; how many chunks have them only if `counted`."""
+        """The words of each text; how many chunks have them need be known only if `counted`."""
         read: list[dict[str, dict[str, list[Lexeme]]]] = [{} for _ in texts]
         if any(one.strip() for one in texts):
-            found = await self._session.execute(
-                text(self._read if counted else self._read_uncounted),
-                self._parameters | {"texts": [one[:MAX_LOOKED_UP] for one in texts]},
-            )
+            found = await self._read_tokens([one[:MAX_LOOKED_UP] for one in texts], counted=counted)
             for place, token, config, _, lexeme, dimension, count in sorted(found, key=lambda row: (-row[3], row[2])):
                 listed = read[place - 1].setdefault(token, {}).setdefault(config, [])
                 if lexeme is not None:
@@ -142,8 +140,17 @@ class WordIndex:
         names = [spelling for identifier in identifiers for spelling in identifier.spellings]
         if not names:
             return {}
-        found = await self._session.execute(text(self._read_names), self._parameters | {"names": names})
-        return {name: Lexeme(name, dimension, count, NAME_BOOST) for name, dimension, count in found}
+        return {name: Lexeme(name, dimension, count, NAME_BOOST) for name, dimension, count in await self._read_names(names)}
+
+    async def _read_tokens(self, texts: Sequence[str], *, counted: bool) -> Sequence[Sequence[Any]]:
+        """Rows of `TOKENS`."""
+        return (
+            await self._session.execute(text(_TOKENS_OF_WORKSPACE), {"workspace_id": self._workspace_id, "texts": texts})
+        ).all()
+
+    async def _read_names(self, names: Sequence[str]) -> Sequence[Sequence[Any]]:
+        """Those that stand somewhere, with their dimensions, and in how many chunks."""
+        return (await self._session.execute(text(_NAMES), {"workspace_id": self._workspace_id, "names": names})).all()
 
     async def _conditions(self, parsed: ParsedQuery) -> tuple[str, dict[str, Any]]:
         conditions: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 SIMPLE = "simple"
 """Words as they are written: for languages that PostgreSQL knows no word forms of."""
 ENGLISH = "english"
@@ -40,6 +42,15 @@ CONFIGURATIONS = {
     "yi": "yiddish",
 }
 """Those that PostgreSQL 18 ships, by ISO 639-1; a test holds them against the server's list."""
+
+
+def configurations_of(languages: Mapping[str | None, int]) -> dict[str, int]:
+    """Those that chunks can have of which so many are in these languages; of one that nobody could tell there are two."""
+    found: dict[str, int] = {}
+    for language, count in languages.items():
+        for config in [ENGLISH, SIMPLE] if language is None else [configuration_of(language, "")]:
+            found[config] = found.get(config, 0) + count
+    return found
 
 
 def configuration_of(language: str | None, text: str) -> str:

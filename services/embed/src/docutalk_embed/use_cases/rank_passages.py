@@ -8,9 +8,9 @@ from uuid import UUID
 from docutalk_common.contracts.embed import SearchFilters, SearchMode
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from docutalk_embed.adapters.isolated_words import IsolatedWords
 from docutalk_embed.adapters.model_registry import ModelRecord, ModelRegistry
-from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector, Scope
-from docutalk_embed.adapters.word_counts import WordCounts
+from docutalk_embed.adapters.passage_repository import PassageRepository, QueryVector
 from docutalk_embed.adapters.word_index import WordIndex, WordQuery
 from docutalk_embed.domain import KeywordQuery, index_read, inverse_document_frequency, is_better_exact, keyword_query
 from docutalk_embed.domain.names import NAME_COUNTS, NO_NAMES, Names, names_to_look_for
@@ -32,35 +32,30 @@ class Search:
     """A query in one workspace, as the words of that workspace have it, inside of a transaction that the caller owns."""
 
     found: PassageRepository
-    scope: Scope
     index: WordIndex
     words: WordQuery
 
     @classmethod
     async def begun(cls, session: AsyncSession, workspace_id: UUID, filters: SearchFilters, parsed: ParsedQuery) -> Search:
-        found = PassageRepository(session, workspace_id, filters)
-        scope = await found.scope()
-        if filters.isolated:
-            counts = WordCounts.of_isolated(workspace_id, filters, scope.reach)
-        else:
-            counts = WordCounts.of_workspace(workspace_id)
-        index = WordIndex(session, counts)
-        return cls(found, scope, index, await index.read(parsed))
+        index = IsolatedWords(session, workspace_id, filters) if filters.isolated else WordIndex(session, workspace_id)
+        return cls(PassageRepository(session, workspace_id, filters), index, await index.read(parsed))
 
 
 async def rank_passages(search: Search, vector: QueryVector | None, mode: SearchMode) -> list[Ranked]:
     """The best hundred by meaning and the best hundred by words, and as many of the documents that the query names, in one
     order. `vector` is None to rank without meaning; the names of documents count in a hybrid ranking only."""
-    found, scope, words = search.found, search.scope, search.words
+    found, words = search.found, search.words
+    scope = await found.scope()
     if not scope.reach:
         return []
     names = await found.names(names_to_look_for(words.parsed.text)) if mode is SearchMode.HYBRID else NO_NAMES
     semantic: dict[UUID, float] = {}
     keyword: dict[UUID, float] = {}
     if vector is not None:
-        # A phrase leaves few chunks: it is better to begin with those than to read on in the index until they have come by.
+        # A phrase leaves few chunks: it is better to begin with those than to read on in the index until they have come by. And
+        # what the index finds depends on all that is in it.
         everything = await found.everything(vector.table)
-        exact = words.has_phrases or is_better_exact(scope.reach, everything)
+        exact = words.has_phrases or found.isolated or is_better_exact(scope.reach, everything)
         semantic = await found.nearest(vector, words, exact=exact, named=names.documents, read=index_read(everything))
     if mode is not SearchMode.SEMANTIC:
         query = keyword_query(words.lexemes, scope.total, scope.reach)
