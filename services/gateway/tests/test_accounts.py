@@ -166,6 +166,8 @@ async def test_sign_in_that_was_being_checked_while_the_password_changed_does_no
             text("UPDATE users SET password_hash = :other WHERE id = :id"), {"id": person.id, "other": other}
         )
     assert await signing_in == 401
+    async with gateway.db.read() as session:
+        assert await session.scalar(select(User.password_hash).where(User.id == person.id)) == other
 
 
 async def waits_for_a_lock(gateway: Any) -> None:
