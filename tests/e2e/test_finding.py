@@ -21,7 +21,7 @@ FRANCE = {"west": -5, "south": 42, "east": 8, "north": 51}
 @pytest.fixture(scope="module")
 async def reader(shared_system: System) -> Person:
     """Somebody with four small documents."""
-    person = await shared_system.register("reader@example.com")
+    person = await shared_system.register("finder@example.com")
     files = [("stone.md", STONE), ("wood.txt", WOOD), ("wine.pdf", make_pdf(["Preface", WINE])), ("growers.txt", FRENCH_GROWERS)]
     accepted = await person.upload(files)
     documents = await person.until_final([document["id"] for document in accepted], seconds=60)

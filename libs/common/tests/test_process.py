@@ -138,7 +138,7 @@ async def test_signal_while_the_start_waits_for_a_server_ends_the_service_with_0
 
 async def test_frozen_event_loop_is_not_alive_and_is_again_when_it_moves() -> None:
     frozen = """    runtime.stalled_after = 1.0
-    asyncio.get_running_loop().call_later(1.0, time.sleep, 3.0)"""
+    asyncio.get_running_loop().call_later(2.0, time.sleep, 6.0)"""
     async with running(frozen) as service:
         await service.answers("/readyz", 200)
         await service.answers("/livez", 503)

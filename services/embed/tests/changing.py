@@ -88,7 +88,7 @@ class Installation:
             await run(text("SELECT drop_embeddings(id) FROM models WHERE id > 1"))
             await run(text("SELECT create_embeddings(1::smallint) WHERE to_regclass('embeddings_1') IS NULL"))
             await run(text("DELETE FROM models WHERE id > 1"))
-            await run(text("UPDATE models SET provider = 'openai', provider_model = name"))
+            await run(text("UPDATE models SET provider = 'openai', provider_model = name, distance = 'cosine'"))
             for name, model in self.models.items():
                 if name != OLD:
                     await run(

@@ -105,7 +105,7 @@ async def catalogue(
         await run(text("UPDATE serving SET model_id = 1"))
         await run(text("SELECT drop_embeddings(id) FROM models WHERE id > 1"))
         await run(text("DELETE FROM models WHERE id > 1"))
-        await run(text("UPDATE models SET provider = 'built-in'"))
+        await run(text("UPDATE models SET provider = 'built-in', distance = 'cosine'"))
         # Another test's change may have ended with it dropped.
         await run(text("SELECT create_embeddings(1::smallint) WHERE to_regclass('embeddings_1') IS NULL"))
     environment = replace(stack, database="docutalk_changing").service_environment("embed")

@@ -32,6 +32,7 @@ from docutalk_gateway.adapters.tokens import AccessTokens
 from docutalk_gateway.app import serve
 from docutalk_gateway.settings import GatewaySettings
 from docutalk_gateway.use_cases.keep_signing_keys import load_signing_keys
+from docutalk_gateway.use_cases.limit_requests import WINDOW_SECONDS
 from docutalk_gateway.use_cases.register_user import add_account
 from docutalk_gateway.use_cases.sign_in import start_sign_in
 from docutalk_local.testing import TestStack
@@ -197,11 +198,25 @@ async def person(gateway: RunningGateway, account: Person) -> Person:
 @pytest.fixture
 async def no_turn_of_a_window() -> None:
     """Failed attempts are counted in quarters of an hour: none ends within the next half minute."""
+    await _start_of(900, 30)
 
-    async def early() -> bool:
-        return time.time() % 900 < 870
 
-    await wait_until(early, seconds=40, what="a new quarter of an hour begins")
+async def _start_of(window: float, needed: float) -> None:
+    async def enough() -> bool:
+        return window - time.time() % window > needed
+
+    await wait_until(enough, seconds=needed + 10, what="a window that lasts long enough")
+
+
+async def start_of_a_minute(needed: float) -> None:
+    """Requests are counted in minutes: waits for the next one where this one ends within so many seconds."""
+    await _start_of(WINDOW_SECONDS, needed)
+
+
+@pytest.fixture
+async def no_turn_of_the_day() -> None:
+    """Questions are counted by the day: none ends within the next half minute."""
+    await _start_of(86_400, 30)
 
 
 # Stand-ins -------------------------------------------------------------------------------------------------------

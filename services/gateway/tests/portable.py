@@ -32,6 +32,7 @@ from docutalk_common.settings import ServiceSettings
 from docutalk_common.storage import ObjectStorage
 from docutalk_local.ports import free_port
 from docutalk_local.testing import TestStack
+from sqlalchemy import text
 
 T = TypeVar("T")
 THEN = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -317,6 +318,44 @@ async def gateway_process(stack: TestStack, settings: Any, log: Path) -> AsyncIt
             process.terminate()
         code = await process.wait()
     assert killed or code == 0, _end_of(log)
+
+
+# Workspaces ------------------------------------------------------------------------------------------------------
+
+
+async def planted(gateway: Any, person: Any, services: Services) -> list[UUID]:
+    """A workspace with some of everything; its documents."""
+    source = services.put_source(person.workspace)
+    put = services.put_document
+    documents = [
+        await put(gateway.storage, person.workspace, b"one", b"one again", filename="first.txt"),
+        await put(gateway.storage, person.workspace, b"two", source_id=source.source_id, origin="https://example.com/2"),
+        await put(gateway.storage, person.workspace, b"x" * 3000, filename="third.txt"),
+    ]
+    ids = [document.document_id for document in documents]
+    services.put_session(person.workspace, person.id, [ids[0], uuid7()], turns=3)
+    services.put_session(person.workspace, person.id)
+    services.weights[person.workspace] = 0.25
+    services.answering[person.workspace] = chat.ChatSettings(model="tiny", temperature=0.5, passages=5)
+    changes = {"name": "Werkstatt", "description": "Text", "system_prompt": "Be brief."}
+    (await person.http.patch(f"/api/v1/workspaces/{person.workspace}", json=changes)).raise_for_status()
+    return ids
+
+
+async def forget(gateway: Any, services: Services, workspace_id: UUID) -> None:
+    """As in another installation: there has never been such a workspace."""
+    services.forget(workspace_id)
+    await gateway.storage.delete(await gateway.storage.keys(f"{workspace_id}/"))
+    async with gateway.db.transaction(Cause.new()) as tx:
+        for table, column in (("uploads", "workspace_id"), ("members", "workspace_id"), ("workspaces", "id")):
+            await tx.session.execute(text(f"DELETE FROM gateway.{table} WHERE {column} = :id"), {"id": workspace_id})
+
+
+async def archive_of(person: Any, **wanted: Any) -> bytes:
+    """The export of the person's workspace."""
+    answer = await person.http.get(f"/api/v1/workspaces/{person.workspace}/export", params=wanted)
+    assert answer.status_code == 200, answer.text
+    return answer.content  # type: ignore[no-any-return]
 
 
 # Archives --------------------------------------------------------------------------------------------------------

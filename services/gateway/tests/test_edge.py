@@ -23,6 +23,8 @@ from docutalk_gateway.settings import GatewaySettings
 from pydantic import ValidationError
 from sqlalchemy import select, text
 
+from .conftest import start_of_a_minute
+
 PROBLEM = "application/problem+json"
 SHORT = Patience(head=0.3, silence=0.3, body=0.6, unread=0.3)
 
@@ -265,6 +267,7 @@ async def test_body_that_is_far_too_large_is_refused_in_every_protocol(person: A
 async def test_person_who_asks_too_fast_is_told_when_to_go_on(gateway_with: Any) -> None:
     async with gateway_with(requests_per_minute=5) as gateway:
         person = await gateway.person()
+        await start_of_a_minute(10)
         answers = [await person.http.get("/api/v1/users/me") for _ in range(12)]
         slow = answers[-1]
         assert slow.status_code == 429
@@ -304,6 +307,7 @@ async def test_request_without_a_sign_in_counts_once_also_when_it_is_only_repeat
 async def test_address_that_asks_too_fast_without_a_sign_in_is_told_so(gateway_with: Any) -> None:
     async with gateway_with(anonymous_requests_per_minute=5) as gateway:
         http = await gateway.client()
+        await start_of_a_minute(10)
         answers = [await http.post("/api/v1/auth/refresh", json={"refresh_token": "a"}) for _ in range(12)]
         assert answers[-1].status_code == 429
         assert "retry-after" in answers[-1].headers
@@ -391,6 +395,7 @@ async def test_listed_origin_may_read_every_answer_and_no_other_may(gateway_with
         assert "PATCH" in asked.headers["access-control-allow-methods"]
         assert "access-control-allow-credentials" not in asked.headers
         assert "access-control-allow-origin" not in (await person.http.options("/", headers={**other, **preflight})).headers
+        await start_of_a_minute(10)
         answers = {
             200: await person.http.get("/livez", headers=listed),
             404: await person.http.get("/nowhere", headers=listed),

@@ -268,7 +268,7 @@ async def test_administrator_invites_to_an_account_and_no_workspace(gateway: Any
     made = (await admin.http.post("/api/v1/admin/invitations", json={"expires_in_hours": 2})).json()
     assert made["role"] is None
     listed = (await admin.http.get("/api/v1/admin/invitations")).json()
-    assert [item["id"] for item in listed["items"]] == [made["id"]]
+    assert made["id"] in [item["id"] for item in listed["items"]]
     person = await gateway.person()
     told = (await person.http.get(f"{INVITED}/{made['token']}")).json()
     assert (told["invited_by"], told["workspace"]) == ("Administrator", None)

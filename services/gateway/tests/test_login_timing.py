@@ -20,8 +20,9 @@ from docutalk_gateway.use_cases.sign_in import sign_in
 from sqlalchemy import text
 
 EACH = 40
-# With 40 of each the area under the curve varies by 0.065 (one standard deviation) when there is no difference.
-INDISTINGUISHABLE = pytest.approx(0.5, abs=0.2)
+# With 40 of each the area under the curve varies by 0.065 (one standard deviation) when there is no difference: once in some
+# thousand runs it is further off than this.
+INDISTINGUISHABLE = pytest.approx(0.5, abs=0.25)
 MANY = 1_000_000
 
 

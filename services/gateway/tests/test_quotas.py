@@ -140,6 +140,7 @@ async def ask(person: Any, headers: dict[str, str] | None = None) -> Any:
     return await person.http.post(path, json={"message": "What?"}, headers=headers)
 
 
+@pytest.mark.usefixtures("no_turn_of_the_day")
 async def test_question_over_the_limit_of_the_day_is_refused_until_midnight(
     gateway: Any, person: Any, administrator: Any, chat_service: Any
 ) -> None:
@@ -163,6 +164,7 @@ async def test_question_over_the_limit_of_the_day_is_refused_until_midnight(
     assert (await ask(person)).status_code == 200
 
 
+@pytest.mark.usefixtures("no_turn_of_the_day")
 async def test_questions_of_who_was_erased_since_still_count(
     gateway: Any, person: Any, administrator: Any, chat_service: Any
 ) -> None:
@@ -181,12 +183,14 @@ async def test_questions_of_who_was_erased_since_still_count(
     assert (await ask(person)).status_code == 429
 
 
+@pytest.mark.usefixtures("no_turn_of_the_day")
 async def test_questions_at_once_are_no_more_than_the_limit(person: Any, administrator: Any, chat_service: Any) -> None:
     await limit(administrator, person, max_questions_per_day=2)
     answers = await asyncio.gather(*(ask(person) for _ in range(6)))
     assert sorted(answer.status_code for answer in answers) == [200] * 2 + [429] * 4
 
 
+@pytest.mark.usefixtures("no_turn_of_the_day")
 async def test_usage_tells_what_there_is_and_what_may_be(
     person: Any, administrator: Any, ingest_service: Any, chat_service: Any
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from docutalk_common.process import wait_until
 from docutalk_gateway.adapters.models import RateWindow
 from docutalk_gateway.use_cases.limit_requests import BLOCKS, WINDOW_SECONDS
 from sqlalchemy import select
+
+from .conftest import start_of_a_minute
 
 GATEWAYS = 3
 LIMIT = 100
@@ -45,20 +45,10 @@ async def fleet(gateway_with: Any) -> AsyncIterator[Fleet]:
         yield Fleet(gateways, [await gateway.client() for gateway in gateways])
 
 
-async def _start_of_a_window(needed: float) -> None:
-    """Waits for the next window where this one ends too soon."""
-
-    async def enough() -> bool:
-        return WINDOW_SECONDS - time.time() % WINDOW_SECONDS > needed
-
-    await wait_until(enough, seconds=needed + 1, what="a window that lasts long enough")
-
-
 async def test_limit_of_a_person_holds_for_all_gateways_together(fleet: Fleet) -> None:
     person = await fleet.gateways[0].person()
     clients = fleet.signed_in(person)
-    await _start_of_a_window(15)
-    # `person()` has made a request of its own.
+    await start_of_a_minute(15)
     answers = await asyncio.gather(*(clients[n % GATEWAYS].get("/api/v1/users/me") for n in range(2 * LIMIT)))
     statuses = [answer.status_code for answer in answers]
     assert set(statuses) == {200, 429}
@@ -72,7 +62,7 @@ async def test_limit_of_a_person_holds_for_all_gateways_together(fleet: Fleet) -
 async def test_requests_are_written_a_few_times_a_window(fleet: Fleet) -> None:
     person = await fleet.gateways[0].person()
     clients = fleet.signed_in(person)
-    await _start_of_a_window(15)
+    await start_of_a_minute(15)
     for n in range(30):
         assert (await clients[n % GATEWAYS].get("/api/v1/users/me")).status_code == 200
     async with fleet.gateways[0].db.read() as session:
@@ -86,6 +76,7 @@ async def test_requests_are_written_a_few_times_a_window(fleet: Fleet) -> None:
     assert 30 <= taken <= 31 + GATEWAYS * BLOCK
 
 
+@pytest.mark.usefixtures("no_turn_of_a_window")
 async def test_guesses_at_a_password_are_counted_at_all_gateways(fleet: Fleet) -> None:
     body = {"email": f"{uuid4().hex}@example.com", "password": "a wrong password"}
     statuses = [

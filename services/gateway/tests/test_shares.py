@@ -353,6 +353,7 @@ async def test_password_hides_what_a_link_is_of_and_is_needed_to_open_it(world: 
     assert (await world.person.http.get(url(world.person, f"/shares/{made['id']}"))).json()["uses"] == 1
 
 
+@pytest.mark.usefixtures("no_turn_of_a_window")
 async def test_passwords_cannot_be_guessed_fast_and_right_ones_do_not_count(world: World) -> None:
     made = await world.share("document", ["view"], password=PASSWORD)
     async with world.gateway.db.transaction(Cause.new()) as tx:

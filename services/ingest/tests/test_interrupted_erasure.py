@@ -32,7 +32,7 @@ from sqlalchemy import select, text
 from .erasure_world import SECONDS, deletion, delivery_of, mentions, receipt, receipts
 from .world import look, registered, resting, store, uploaded
 
-MANY = 15_000
+MANY = 30_000
 _DOCUMENTS = text(
     """
     INSERT INTO documents (document_id, workspace_id, version, filename, content_type, size, sha256, object_key, status,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -21,8 +20,11 @@ from docutalk_local.testing import TestStack
 
 
 @contextlib.asynccontextmanager
-async def relaying(playground: Playground, *, relays: int = 1) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(OutboxRelay(playground.db, lambda: playground.js).run()) for _ in range(relays)]
+async def relaying(playground: Playground, *, relays: int = 1, poll_seconds: float = 1) -> AsyncIterator[None]:
+    tasks = [
+        asyncio.create_task(OutboxRelay(playground.db, lambda: playground.js, poll_seconds=poll_seconds).run())
+        for _ in range(relays)
+    ]
     try:
         yield
         assert not [task for task in tasks if task.done()], "a relay ended"
@@ -69,21 +71,18 @@ async def test_rolled_back_transaction_emits_nothing(playground: Playground) -> 
 async def test_committed_message_is_published_once_at_once_and_whole(playground: Playground) -> None:
     ball = thrown(5)
     cause = Cause(uuid4(), uuid4(), "user:42")
-    async with relaying(playground, relays=2):
+    async with relaying(playground, relays=2, poll_seconds=60):
         await playground.emit(thrown())  # both relays are up when this is gone
         await emptied(playground)
-        started = time.monotonic()
         async with playground.db.transaction(cause) as transaction:
             message_id = transaction.emit(ball)
 
         async def arrived() -> bool:
             return bool(await playground.logged(ball.workspace_id))
 
-        await wait_until(arrived, seconds=5, what="the message is published", every=0.01)
-        took = time.monotonic() - started
+        # By notification, well before the poll.
+        await wait_until(arrived, seconds=20, what="the message is published", every=0.01)
         await emptied(playground)
-    # By notification, well before the poll.
-    assert took < 0.9
     (stored,) = await event_log.read(playground.nc, "EVENTS", ball.subject())
     envelope = Envelope.model_validate_json(stored.data)
     assert (envelope.id, envelope.subject, envelope.source) == (message_id, ball.subject(), playground.schema)

@@ -50,11 +50,12 @@ class _Rest:
 
 
 class OutboxRelay:
-    """Runs until cancelled. Never raises: whatever is away, it waits for."""
+    """Runs until cancelled. Never raises: whatever is away, it waits for. Commits wake it; it also looks every `poll_seconds`."""
 
-    def __init__(self, db: Database, js: Callable[[], JetStreamContext]) -> None:
+    def __init__(self, db: Database, js: Callable[[], JetStreamContext], *, poll_seconds: float = POLL_SECONDS) -> None:
         self._db = db
         self._js = js
+        self._poll_seconds = poll_seconds
         self._wake = asyncio.Event()
         self._purged = float("-inf")
         self._resting: dict[str, _Rest] = {}
@@ -85,7 +86,7 @@ class OutboxRelay:
         try:
             await connection.add_listener(outbox_channel(self._db.schema), lambda *_: self._wake.set())
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock_key):  # noqa: ASYNC110
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(self._poll_seconds)
             while True:
                 self._wake.clear()
                 if await self._publish_batch(connection) == BATCH:
@@ -95,7 +96,7 @@ class OutboxRelay:
                 await self._purge_inbox(connection)
                 # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with its result.
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(self._poll_seconds):
                         await self._wake.wait()
         finally:
             connection.terminate()
