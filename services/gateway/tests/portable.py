@@ -7,19 +7,14 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import re
-import sys
 import zipfile
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-import httpx
 from docutalk_common.contracts import chat, embed, gateway, ingest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.db import Cause
@@ -27,10 +22,8 @@ from docutalk_common.errors import NotFound, RequestFailed
 from docutalk_common.messaging.broker import MessageBroker
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.messaging.streams import ServiceName
-from docutalk_common.process import wait_until
 from docutalk_common.settings import ServiceSettings
 from docutalk_common.storage import ObjectStorage
-from docutalk_local.ports import free_port
 from docutalk_local.testing import TestStack
 from sqlalchemy import text
 
@@ -278,46 +271,6 @@ def _broker(stack: TestStack, service: ServiceName) -> MessageBroker:
 
 
 # A gateway of its own -----------------------------------------------------------------------------------------------
-
-
-def _end_of(log: Path) -> str:
-    return log.read_text()[-3000:]
-
-
-@contextlib.asynccontextmanager
-async def gateway_process(stack: TestStack, settings: Any, log: Path) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
-    """A process, and its administrator. It must end well, unless the test has killed it."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        **stack.service_environment("gateway"),
-        "DOCUTALK_PORT": str(port),
-        "DOCUTALK_JWT_SECRET": settings.jwt_secret.get_secret_value(),
-        "DOCUTALK_ADMIN_EMAIL": settings.admin_email,
-        "DOCUTALK_ADMIN_PASSWORD": settings.admin_password.get_secret_value(),
-    }
-    with log.open("ab") as file:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docutalk_gateway", env=environment, stderr=file)
-    killed = False
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600) as http:
-
-            async def up() -> bool:
-                with contextlib.suppress(httpx.TransportError):
-                    return (await http.get("/readyz")).status_code == 200
-                return False
-
-            await wait_until(up, seconds=60, what="the gateway is ready")
-            body = {"email": settings.admin_email, "password": settings.admin_password.get_secret_value()}
-            tokens = (await http.post("/api/v1/auth/login", json=body)).raise_for_status().json()
-            http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
-            yield process, http
-    finally:
-        killed = process.returncode is not None
-        if not killed:
-            process.terminate()
-        code = await process.wait()
-    assert killed or code == 0, _end_of(log)
 
 
 # Workspaces ------------------------------------------------------------------------------------------------------

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.contracts.ingest import ObjectsKnown
@@ -26,9 +22,10 @@ from docutalk_gateway.adapters.models import Upload, Workspace
 from docutalk_gateway.adapters.sole import sole
 from docutalk_gateway.use_cases.sweep_expired import sweep_for_ever
 from docutalk_gateway.use_cases.sweep_objects import SWEPT, sweep_objects
-from docutalk_local.ports import free_port
 from docutalk_local.testing import TestStack
 from structlog.testing import capture_logs
+
+from .gateway_process import gateway_process
 
 
 async def test_sweeping_goes_on_after_a_round_that_failed(stack: TestStack) -> None:
@@ -145,33 +142,11 @@ async def test_listing_comes_in_pages(storage: ObjectStorage) -> None:
 
 async def test_upload_whose_gateway_was_killed_is_swept(stack: TestStack, settings_for: Any, tmp_path: Path) -> None:
     """The first file of the request lies in the store, the second is on its way: nobody is left to clean up."""
-    settings, port = settings_for(), free_port()
-    environment = (
-        os.environ
-        | stack.service_environment("gateway")
-        | {
-            "DOCUTALK_PORT": str(port),
-            "DOCUTALK_JWT_SECRET": settings.jwt_secret.get_secret_value(),
-            "DOCUTALK_ADMIN_EMAIL": settings.admin_email,
-            "DOCUTALK_ADMIN_PASSWORD": settings.admin_password.get_secret_value(),
-        }
-    )
+    settings = settings_for()
     storage = ObjectStorage(settings, threads=2)
     db = Database(stack.app_dsn("gateway"), schema="gateway", pool_size=1)
-    with (tmp_path / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docutalk_gateway", env=environment, stderr=log)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-
-            async def up() -> bool:
-                with contextlib.suppress(httpx.TransportError):
-                    return (await http.get("/readyz")).status_code == 200
-                return False
-
-            await wait_until(up, seconds=60, what="the gateway is ready")
-            body = {"email": settings.admin_email, "password": settings.admin_password.get_secret_value()}
-            tokens = (await http.post("/api/v1/auth/login", json=body)).raise_for_status().json()
-            http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        async with gateway_process(stack, settings, tmp_path / "log") as (process, http):
             workspace = (await http.get("/api/v1/users/me")).json()["default_workspace_id"]
             before = set(await storage.keys(f"{workspace}/"))
             head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n'
@@ -188,14 +163,12 @@ async def test_upload_whose_gateway_was_killed_is_swept(stack: TestStack, settin
 
             await wait_until(stored, seconds=20, what="the first file is stored")
             process.kill()
+            await process.wait()
             await cancel_all([sending])
         [orphan] = set(await storage.keys(f"{workspace}/")) - before
         everything = {entry.key async for page in storage.entries() for entry in page}
         await sweep_objects(db, storage, Ingest(everything - {orphan}), older_than=OLD)
         assert set(await storage.keys(f"{workspace}/")) == before
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
         await db.close()
         storage.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -21,7 +20,8 @@ from docutalk_common.settings import ServiceSettings
 from docutalk_common.storage import ObjectStorage
 from docutalk_local.testing import TestStack
 
-from .portable import THEN, Services, gateway_process
+from .gateway_process import gateway_process, memory_of, reset_high_water
+from .portable import THEN, Services
 
 MIB = 1 << 20
 # Large enough that a copy of it in memory would be seen at once, small enough for seconds.
@@ -29,17 +29,6 @@ SIZE = int(os.environ.get("DOCUTALK_TEST_UPLOAD_MIB", "200")) * MIB
 FILE = 40 * MIB
 LIMIT = 96 * MIB
 BLOCK = os.urandom(MIB)
-
-
-def _memory(pid: int, field: str) -> int:
-    """Bytes: `VmRSS`, what a process has now, or `VmHWM`, the most that it had since `_reset_high_water`."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
-
-
-def _reset_high_water(pid: int) -> None:
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 async def _put_large(services: Services, storage: ObjectStorage, workspace_id: UUID, size: int) -> None:
@@ -122,21 +111,21 @@ async def test_memory_of_the_gateway_stays_flat_while_a_large_workspace_goes_and
         large = await workspace()
         for _ in range(SIZE // FILE):
             await _put_large(services, storage, large, FILE)
-        _reset_high_water(process.pid)
-        before = _memory(process.pid, "VmRSS")
+        reset_high_water(process)
+        before = memory_of(process, "VmRSS")
         started = time.perf_counter()
         size = await export(large)
         seconds = time.perf_counter() - started
-        grown = _memory(process.pid, "VmHWM") - before
+        grown = memory_of(process, "VmHWM") - before
         told.append(f"export: {size / MIB / seconds:.0f} MiB/s, {grown / MIB:.1f} MiB more")
         assert size >= SIZE // FILE * FILE
         assert grown < LIMIT
 
-        _reset_high_water(process.pid)
+        reset_high_water(process)
         started = time.perf_counter()
         found = await take_in()
         upload = time.perf_counter() - started - found["seconds"]
-        grown = _memory(process.pid, "VmHWM") - before
+        grown = memory_of(process, "VmHWM") - before
         told.append(f"upload: {size / MIB / upload:.0f} MiB/s")
         told.append(f"import: {size / MIB / found['seconds']:.0f} MiB/s, {grown / MIB:.1f} MiB more")
         assert grown < LIMIT
