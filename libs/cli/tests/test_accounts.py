@@ -81,6 +81,13 @@ def test_two_passwords_that_differ_are_asked_for_again(shell: Any, server: Any) 
     assert ("POST", "auth/register", {"email": EMAIL, "password": PASSWORD}) in server.requests
 
 
+def test_script_without_input_need_not_say_a_name(shell: Any, server: Any) -> None:
+    shell.environment["DOCUTALK_NEW_PASSWORD"] = PASSWORD
+    result = shell("register", "--email", EMAIL, input="")
+    assert result.exit_code == 0, result.output
+    assert ("POST", "auth/register", {"email": EMAIL, "password": PASSWORD}) in server.requests
+
+
 def test_invitation_that_is_over_is_told_before_anything_is_asked(shell: Any, server: Any) -> None:
     result = shell("register", "-i", "tok-of-nobody-at-all", input="")
     assert (result.exit_code, result.stderr) == (1, "Error: This invitation is not valid (any more).\n")

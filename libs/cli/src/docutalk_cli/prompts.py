@@ -29,9 +29,14 @@ def confirm(question: str) -> None:
 
 
 def ask(what: str, default: str | None = None) -> str:
-    """A line of text. An empty `default` lets somebody say nothing."""
+    """A line of text. An empty `default` lets somebody say nothing, and a script that has nothing to read."""
     with _interruptible():
-        return str(typer.prompt(what, default=default, show_default=bool(default), err=True)).strip()
+        try:
+            return str(typer.prompt(what, default=default, show_default=bool(default), err=True)).strip()
+        except typer.Abort as aborted:
+            if default == "" and isinstance(aborted.__context__, EOFError):
+                return ""
+            raise
 
 
 def password(what: str = "Password", *, variable: str = "DOCUTALK_PASSWORD", may_be_empty: bool = False) -> str:

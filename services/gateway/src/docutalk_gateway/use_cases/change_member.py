@@ -54,4 +54,6 @@ async def known_member(session: AsyncSession, workspace_id: UUID, user_id: UUID)
 async def keep_an_owner(session: AsyncSession, workspace_id: UUID, user_id: UUID) -> None:
     """Raises `Conflict` when nobody else owns the workspace, which must be locked."""
     if not await member_repository.has_other_owner(session, workspace_id, user_id):
-        raise Conflict("A workspace needs an owner, and this one has no other. Transfer the ownership first, or delete it.")
+        raise Conflict(
+            "A workspace needs an owner who can sign in, and this one has no other. Transfer the ownership first, or delete it."
+        )
