@@ -11,7 +11,7 @@ from docutalk_common.contracts.envelope import Envelope
 from docutalk_common.contracts.ingest import RunStatus, Schedule, SourceDue, SourceKind
 from docutalk_common.db import Cause, Database
 from docutalk_common.errors import RequestFailed
-from docutalk_common.messaging.streams import SCHEDULES
+from docutalk_common.messaging.streams import SCHEDULES, durable
 from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire
 from docutalk_ingest.adapters.schedules import Schedules
@@ -198,8 +198,7 @@ async def test_firing_that_is_not_wanted_starts_no_run(db: Database, wire: Wire,
     await wire.js.publish(envelope.subject, envelope.model_dump_json().encode(), stream=SCHEDULES)
 
     async def handled() -> bool:
-        info = await wire.js.consumer_info(SCHEDULES, "ingest-source-due")
-        return not info.num_pending and not info.num_ack_pending
+        return await wire.settled(durable("ingest-source-due"))
 
     await wait_until(handled, seconds=SECONDS, what="the firing is handled")
     assert [run.run_id for run in await runs_of(db, source.source_id)] == [run.run_id for run in before]

@@ -28,7 +28,7 @@ from docutalk_common.errors import NotFound, RequestFailed
 from docutalk_common.messaging import event_log
 from docutalk_common.messaging.consumer import Delivery
 from docutalk_common.messaging.requests import RequestClient
-from docutalk_common.messaging.streams import EVENTS
+from docutalk_common.messaging.streams import EVENTS, durable
 from docutalk_common.process import wait_until
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.testing.conformance import Wire, envelope_for
@@ -494,7 +494,7 @@ async def test_source_that_is_paused_or_deleted_stops_its_run(sources: Sources, 
         await wait_until(told, seconds=SECONDS, what="the run's end is told")
     else:
         await sources.delete(source.source_id, with_documents=False)
-        await wait_until(lambda: settled(wire, "ingest-source-collect"), seconds=SECONDS, what="the run is over")
+        await wait_until(lambda: wire.settled(durable("ingest-source-collect")), seconds=SECONDS, what="the run is over")
         with pytest.raises(NotFound):
             await sources.runs(source.source_id)
         assert len(await sources.documents()) == 5
@@ -518,11 +518,6 @@ async def test_list_that_is_changed_during_a_run_is_read_in_the_next_one(sources
     assert counts(await sources.again(source.source_id))[:2] == (1, 1)
     origins = {document.origin for document in await sources.documents()}
     assert origins == {web.url("/old.csv, row 1"), web.url("/new.csv, row 1")}
-
-
-async def settled(wire: Wire, name: str) -> bool:
-    info = await wire.js.consumer_info("WORK", name)
-    return not info.num_pending and not info.num_ack_pending
 
 
 async def test_documents_of_a_deleted_source_go_with_it_or_stay_without_it(sources: Sources, storage: ObjectStorage) -> None:

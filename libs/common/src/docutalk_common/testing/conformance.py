@@ -16,7 +16,6 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
 from sqlalchemy import select
 
 from docutalk_common.contracts.dead_letters import DeadLetter
@@ -25,6 +24,7 @@ from docutalk_common.db import Database, inbox
 from docutalk_common.messaging import event_log
 from docutalk_common.messaging.streams import DEAD_LETTERS, STREAMS, Durable, durable
 from docutalk_common.process import wait_until
+from docutalk_common.testing.settled import is_settled
 
 SECONDS = 20.0
 
@@ -65,14 +65,7 @@ class Wire:
 
     async def settled(self, entry: Durable) -> bool:
         """Whether nothing waits for this durable and nothing is being worked on."""
-        try:
-            last = (await self.js.get_last_msg(entry.stream, entry.filter_subject)).seq or 0
-        except NotFoundError:
-            last = 0
-        info = await self.js.consumer_info(entry.stream, entry.name)
-        # The server counts a message as pending a moment after it has acknowledged its publication.
-        is_seen = info.delivered is not None and (info.delivered.stream_seq or 0) >= last
-        return is_seen and not info.num_pending and not info.num_ack_pending
+        return await is_settled(self.js, entry)
 
     async def dead_letters(self, entry: Durable) -> list[DeadLetter]:
         """What the durable has given up on."""

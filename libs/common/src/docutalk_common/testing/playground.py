@@ -26,6 +26,7 @@ from docutalk_common.messaging.consumer import RETRY_DELAYS, ConsumerMiddleware,
 from docutalk_common.messaging.streams import DEAD_LETTERS, EVENTS, Durable
 from docutalk_common.process import cancel_all, wait_until
 from docutalk_common.provisioning import with_login
+from docutalk_common.testing.settled import is_settled
 
 
 class BallThrown(Message):
@@ -153,8 +154,7 @@ class Playground:
 
     async def is_settled(self, entry: Durable) -> bool:
         """Whether nothing waits for the durable and nothing is being worked on."""
-        info = await self.js.consumer_info(entry.stream, entry.name)
-        return not info.num_pending and not info.num_ack_pending
+        return await is_settled(self.js, entry)
 
     async def settled(self, entry: Durable, *, seconds: float = 15.0) -> None:
         """Waits until every message of the durable has come to its end."""
