@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -274,3 +275,15 @@ async def test_two_hundred_megabytes_go_up_and_down_with_flat_memory(stack: Test
     assert (size, read_back) == (200, 200)
     # Against a warm process that has moved 20 MiB: nothing that grows with the size.
     assert grown <= 24, f"{grown} MiB more"
+
+
+async def test_object_is_stored_while_the_last_other_one_of_its_folder_goes(storage: ObjectStorage) -> None:
+    """The embedded store removes an empty folder, and answers 500 to what was to be stored there at that moment."""
+
+    folder, keys = uuid4().hex, [f"{n}" for n in range(300)]
+    for before, key in itertools.pairwise(keys):
+        await asyncio.gather(
+            storage.delete([f"{folder}/{before}"]),
+            storage.upload_stream(f"{folder}/{key}", pieces(b"x"), content_type="text/plain"),
+        )
+    assert await storage.keys(f"{folder}/") == [f"{folder}/{keys[-1]}"]

@@ -126,7 +126,8 @@ class ObjectStorage:
             http_client=urllib3.PoolManager(
                 maxsize=threads,
                 timeout=urllib3.Timeout(connect=3, read=60),
-                retries=urllib3.Retry(total=1, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
+                # rclone removes an empty folder, and answers 500 to what was to be stored there at that moment.
+                retries=urllib3.Retry(total=1, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
             ),
         )
 
