@@ -240,9 +240,8 @@ async def test_archive_that_is_gone_fails_with_what_to_do(bench: Any, services: 
 async def test_workspace_is_seen_by_nobody_until_all_is_there(bench: Any, services: Services) -> None:
     ours, archive, person = bench
     services.hold = asyncio.Event()
-    working = asyncio.create_task(ours.worker().work())
     import_id = await ours.post(archive)
-    working = asyncio.create_task(ours.worker().work()) if await working is False else working
+    working = asyncio.create_task(ours.worker().work())
     await asyncio.wait_for(services.held.wait(), 10)
 
     async with ours.db.read() as session:
