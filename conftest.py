@@ -6,6 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from docutalk_local.testing import Backend, TestStack, make_backend
+from hypothesis import HealthCheck, settings
+
+# A busy machine says nothing of an example.
+settings.register_profile("docutalk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("docutalk")
 
 LONGEST = ("tests/faults", "tests/local", "tests/e2e", "tests/security")
 """Folders of tests that start whole systems."""

@@ -92,6 +92,15 @@ async def completed(system: System, erasure_id: str) -> dict[str, Any]:
     return erasure
 
 
+async def until_published(system: System, wanted: list[str]) -> None:
+    """Returns when no message of these waits: a receipt that has come is taken out of its outbox a moment later."""
+
+    async def published() -> bool:
+        return not any(table.endswith(".outbox") for table in await traces_in_postgres(system, wanted))
+
+    await wait_until(published, seconds=30, what="the receipts have left the outboxes")
+
+
 def removed(erasure: dict[str, Any]) -> dict[str, dict[str, int]]:
     """What each service says that it removed."""
     return {receipt["service"]: receipt["removed"] for receipt in erasure["receipts"]}
@@ -104,6 +113,12 @@ async def filled(person: Person, workspace: str) -> dict[str, str]:
     note = {"kind": "text", "name": f"Notes of {WORD}", "config": {"title": WORD, "text": f"{WORD} lies in the north."}}
     source = await there.call("POST", "/sources", json={**note, "schedule": {"every_seconds": 3600}})
     await there.until_final([accepted["id"]], seconds=60)
+
+    async def is_collected() -> bool:
+        found = await there.call("GET", f"/documents?source_id={source['id']}")
+        return [document["status"] for document in found["items"]] == ["ready"]
+
+    await wait_until(is_collected, seconds=60, what="the source brought its document")
     await there.call("GET", f"/documents/{accepted['id']}/pages/1/boxes?start=0&end=5")
     answer = await there.ask(QUESTION)
     assert answer["citations"], answer
@@ -135,6 +150,7 @@ async def test_deleted_workspace_is_gone_everywhere_and_others_stay(shared_syste
     assert removed(erasure)["ingest"]["documents"] == 2
     assert removed(erasure)["ingest"]["objects"] >= 2
     assert removed(erasure)["chat"]["sessions"] == 1
+    await until_published(shared_system, wanted)
     assert await traces_in_postgres(shared_system, wanted) == {}
     assert await traces_in_the_bucket(shared_system, [workspace]) == []
     assert await traces_in_the_log(shared_system, wanted) == []
@@ -174,6 +190,7 @@ async def test_deleted_person_is_gone_everywhere_and_what_they_gave_to_others_st
     # Those of their own workspace are counted here or with that, whichever chat hears of first.
     assert removed(erasure)["chat"]["sessions"] in {1, 2}
     wanted = [me["id"], first_email, email, person.workspace, *own.values(), asked["session_id"], asked["message_id"]]
+    await until_published(shared_system, wanted)
     assert await traces_in_postgres(shared_system, wanted) == {}
     assert await traces_in_the_bucket(shared_system, [person.workspace]) == []
     assert await traces_in_the_log(shared_system, [person.workspace, WORD + " to do with"]) == []

@@ -32,7 +32,7 @@ class Collector:
                     self.names[span.trace_id].add(span.name)
 
     def trace_with(self, services: set[str]) -> bool:
-        return any(found >= services for found in self.services.values())
+        return any(found >= services for found in list(self.services.values()))
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ async def _kill_everything_in_turn(system: System, person: Person, documents: li
             kills += 1
         changing += (await _change(system))["state"] == "running"
         await supervisor.kill(victim)
-        await supervisor.until_ready(victim, timeout=60)
+        await supervisor.until_ready(victim, timeout=120)
         if victim == VICTIMS[0]:
             assert (await person.call("POST", "/documents/bulk", json={"action": "retry", **undecided}))["document_ids"]
     return kills, changing

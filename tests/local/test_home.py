@@ -137,6 +137,16 @@ def test_secrets_and_ports_are_the_same_at_the_next_start(tmp_path: Path) -> Non
         assert home.port("nats") == port
 
 
+def test_port_of_the_last_start_is_given_to_nobody_else_before_its_server_listens(tmp_path: Path) -> None:
+    def in_another_process(code: str) -> str:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+    home = "from pathlib import Path; from docutalk_local.home import Home"
+    in_another_process(f"{home}; Home(Path({str(tmp_path)!r})).port('nats')")  # the last start, which has ended
+    port = Home(tmp_path).port("nats")
+    assert in_another_process(f"from docutalk_local.ports import claim; print(claim({port}))") == "False"
+
+
 def test_a_user_added_by_a_newer_version_gets_a_password_and_the_others_keep_theirs(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with home.locked():

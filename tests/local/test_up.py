@@ -66,14 +66,14 @@ class Up:
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(60)
+        code = self.process.wait(120)
         self._reader.join(10)
         return code
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(60)
+            self.process.wait(120)
         assert self.process.stdout is not None
         self._reader.join(10)
         self.process.stdout.close()
@@ -212,7 +212,7 @@ async def test_ctrl_c_while_it_starts_leaves_nothing_running(tmp_path: Path) -> 
 async def test_a_service_that_cannot_start_ends_it_with_the_last_lines_of_its_log(tmp_path: Path) -> None:
     failing = Up(tmp_path / "home", free_port(), DOCUTALK_MAX_UPLOAD_BYTES="much")
     try:
-        assert failing.process.wait(60) == 1
+        assert await asyncio.to_thread(failing.process.wait, 240) == 1
     finally:
         failing.close()
     text = "\n".join(failing.lines)

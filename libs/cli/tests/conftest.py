@@ -6,6 +6,7 @@ The command against the real gateway is proven in `tests/e2e`.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import os
 import pty
@@ -499,6 +500,8 @@ class Terminal:
         )
         os.close(child)
         self.screen = ""
+        # A terminal hands out so many bytes, whatever character they end in.
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def read_until(self, text: str) -> None:
         """Waits for a text to appear."""
@@ -536,7 +539,7 @@ class Terminal:
             data = os.read(self._end, 65536)
         except OSError:  # how Linux says that the other end is closed
             return False
-        self.screen += data.decode()
+        self.screen += self._decoder.decode(data)
         return bool(data)
 
 

@@ -18,7 +18,7 @@ from docutalk_common.process import wait_until
 from docutalk_local.ports import free_port
 
 _SERVICE = """
-import asyncio, contextlib, logging, sys, time
+import asyncio, contextlib, logging, signal, sys, time
 from docutalk_common.process import run_service
 from docutalk_common.settings import ServiceSettings
 from docutalk_common import telemetry
@@ -51,7 +51,7 @@ class Service:
         async with httpx.AsyncClient(timeout=5) as client:
             return (await client.get(self.address + path)).status_code
 
-    async def answers(self, path: str, status: int, seconds: float = 15) -> None:
+    async def answers(self, path: str, status: int, seconds: float = 60) -> None:
         async def as_wanted() -> bool:
             with contextlib.suppress(httpx.HTTPError):
                 return await self.probe(path) == status
@@ -60,7 +60,7 @@ class Service:
         await wait_until(as_wanted, seconds=seconds, what=f"{path} answers {status}")
 
     async def ended(self) -> tuple[int, list[dict[str, Any]]]:
-        _, err = await asyncio.wait_for(self.process.communicate(), 15)
+        _, err = await asyncio.wait_for(self.process.communicate(), 60)
         assert self.process.returncode is not None
         return self.process.returncode, [json.loads(line) for line in err.decode().splitlines()]
 
@@ -138,9 +138,10 @@ async def test_signal_while_the_start_waits_for_a_server_ends_the_service_with_0
 
 async def test_frozen_event_loop_is_not_alive_and_is_again_when_it_moves() -> None:
     frozen = """    runtime.stalled_after = 1.0
-    asyncio.get_running_loop().call_later(2.0, time.sleep, 6.0)"""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, time.sleep, 6.0)"""
     async with running(frozen) as service:
         await service.answers("/readyz", 200)
+        service.process.send_signal(signal.SIGUSR1)
         await service.answers("/livez", 503)
         assert await service.probe("/readyz") == 503
         await service.answers("/livez", 200)

@@ -107,7 +107,9 @@ async def test_question_is_answered_again_with_its_selection_and_its_documents(
             await person.open_session(), "Which tonnes of apples?", selected_text="412 tonnes", filters=filters
         )
         await again(person, posted)
-    assert [search.filters for search in documents.searches] == [filters, filters]
+    # A search that takes long is asked once more.
+    assert len(documents.searches) >= 2
+    assert all(search.filters == filters for search in documents.searches)
     assert all("412 tonnes" in search.query for search in documents.searches)
 
 

@@ -265,7 +265,7 @@ async def test_fast_model_is_sent_in_at_most_thirty_frames_a_second(
         frames = await person.frames_until_final(posted)
         await live.unsubscribe()
     assert text_of(frames).startswith("".join(words).strip())
-    assert len(frames) < len(words) / 2
+    assert len(frames) <= 30 * (times[-1] - times[0] + 1)
     assert [frame.index for frame in frames] == list(range(len(frames)))
     for position, first in enumerate(times):
         # A tenth of a second for the way through the server.
@@ -305,7 +305,7 @@ async def test_model_that_never_comes_to_an_end_is_left_after_the_longest_time(
 ) -> None:
     documents.add(HARVEST)
     model.script(Reply(["<think>", *["hm "] * 5000], delay=0.05), Reply(["412 tonnes [1]. ", *["hm "] * 5000], delay=0.05))
-    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny", llm_answer_seconds=1.0):
+    async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny", llm_answer_seconds=3.0):
         _, thinking = await person.ask(await person.open_session(), "How was the harvest?")
         _, writing = await person.ask(await person.open_session(), "How was the harvest?")
     assert thinking[-1].code == "model_timeout"

@@ -84,7 +84,7 @@ async def test_selection_is_looked_for_within_the_scope_of_the_question(
         await person.ask(
             await person.open_session(), "Explain this.", selected_text='"412 tonnes', document_ids=[found.document_id]
         )
-    assert [probe.query for probe in documents.probes] == ['"412 tonnes"']
+    assert {probe.query for probe in documents.probes} == {'"412 tonnes"'}
     assert documents.probes[0].filters.document_ids == [found.document_id]
 
 

@@ -105,7 +105,7 @@ async def test_session_deleted_during_an_answer_ends_it_with_an_error(
     stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
 ) -> None:
     documents.add(APPLES)
-    model.script(Reply(["The harvest", " was 412 tonnes [1]."], delay=0.3))
+    model.script(Reply(["The harvest", " was 412 tonnes [1]."], delay=10))
     async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
         session_id = await person.open_session()
         posted = await person.post(session_id, "How many apples?")
@@ -148,9 +148,12 @@ async def test_deletion_and_the_end_of_an_answer_at_the_same_time_do_not_block_e
                 return await repository.complete_answer(transaction.session, answer)
 
         async def waiting(count: int) -> None:
+            # Of rows: the server's own processes wait for other things.
+            locks = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('tuple', 'transactionid')")
+
             async def reached() -> bool:
                 async with db.read() as session:
-                    return int(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) or 0) >= count
+                    return int(await session.scalar(locks) or 0) >= count
 
             await wait_until(reached, seconds=SECONDS, what=f"{count} transactions wait")
 

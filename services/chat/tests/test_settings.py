@@ -120,10 +120,13 @@ async def test_ollama_that_runs_here_answers_without_being_configured(
 ) -> None:
     documents.add(HARVEST)
     async with ScriptedModel(ollama=True, models=["llama-small"]) as ollama:
-        ollama.script(Reply.text("It was 412 tonnes of apples [1]."))
+        ollama.default = Reply.text("It was 412 tonnes of apples [1].")
         host = ollama.base_url.removesuffix("/v1")
-        async with running_chat(stack, OLLAMA_HOST=host):
-            _, frames = await person.ask(await person.open_session(), "How was the harvest?")
+        for _ in range(3):  # whether it runs is given half a second
+            async with running_chat(stack, OLLAMA_HOST=host):
+                _, frames = await person.ask(await person.open_session(), "How was the harvest?")
+            if frames[-1].answer is not None and frames[-1].answer.model != "extractive":
+                break
         async with running_chat(stack, OLLAMA_HOST=host, llm_provider="none"):
             _, without = await person.ask(await person.open_session(), "How many tonnes of apples was the harvest?")
     assert frames[-1].answer is not None

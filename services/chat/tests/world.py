@@ -176,7 +176,7 @@ class Person:
     async def request(self, subject: str, request: type[Contract], response: type[Any], **fields: Any) -> Any:
         """One request in this person's name."""
         question = request.model_validate({"workspace_id": self.workspace_id, "user_id": self.user_id, **fields})
-        return await RequestClient(lambda: self.wire.nc).ask(subject, question, response, timeout=5)
+        return await RequestClient(lambda: self.wire.nc).ask(subject, question, response, timeout=15)
 
     async def open_session(self, session_id: UUID | None = None) -> UUID:
         """A session to post into."""

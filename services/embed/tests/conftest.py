@@ -69,10 +69,9 @@ async def database(settings: EmbedSettings) -> AsyncIterator[Database]:
     await db.close()
 
 
-@pytest.fixture(scope="session")
-async def own_database(stack: TestStack) -> AsyncIterator[Database]:
-    """The same of an installation of its own on the same servers, for what concerns an installation as a whole."""
-    own = replace(stack, database=OWN_DATABASE)
+@contextlib.asynccontextmanager
+async def _another_database(stack: TestStack, name: str) -> AsyncIterator[Database]:
+    own = replace(stack, database=name)
     backend = stack.backend
     await provision_postgres(backend.servers.superuser_dsn, backend.secrets.postgres, database=own.database)
     environment = own.service_environment("embed")
@@ -80,6 +79,21 @@ async def own_database(stack: TestStack) -> AsyncIterator[Database]:
     db = open_database(EmbedSettings.model_validate(names))
     yield db
     await db.close()
+
+
+@pytest.fixture(scope="session")
+async def own_database(stack: TestStack) -> AsyncIterator[Database]:
+    """The same of an installation of its own on the same servers, for what concerns an installation as a whole."""
+    async with _another_database(stack, OWN_DATABASE) as db:
+        yield db
+
+
+@pytest.fixture(scope="session")
+async def make_apart(stack: TestStack, registry: ModelRegistry) -> AsyncIterator[Callable[[], Indexed]]:
+    """Makes workspaces beside which the index of vectors holds nothing. In the other one are the sentences of all tests, some of
+    them so often that it finds no way around them any more."""
+    async with _another_database(stack, "docutalk_apart") as db:
+        yield lambda: Indexed(db, registry)
 
 
 @contextlib.asynccontextmanager

@@ -66,7 +66,7 @@ async def test_batches_come_in_and_passages_can_be_asked_for(indexed: Indexed, w
     async def complete() -> bool:
         return any(event.type == "embed.document.indexed.v1" for event in await events())
 
-    await wait_until(complete, seconds=20, what="the document is indexed")
+    await wait_until(complete, seconds=60, what="the document is indexed")
     assert sorted(event.type for event in await events()) == ["embed.chunks.indexed.v1"] * 3 + ["embed.document.indexed.v1"]
     request = SearchPassages(workspace_id=indexed.workspace_id, query="harbour pumps", limit=4)
     found = await requests.ask(SEARCH, request, PassagesFound)
@@ -123,10 +123,10 @@ async def test_the_process_starts_from_its_environment_and_stops_on_sigterm(stac
     )
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while b'"ready"' not in (line := await process.stderr.readline()):
                 assert line, "the process ended before it was ready"
-        answer = await RequestClient(lambda: wire.nc).ask(EMBED, EmbedTexts(texts=["hello"]), Embeddings)
+        answer = await RequestClient(lambda: wire.nc).ask(EMBED, EmbedTexts(texts=["hello"]), Embeddings, timeout=20)
         assert len(answer.vectors[0]) == 384
     finally:
         process.terminate()

@@ -38,7 +38,8 @@ class CountingModel:
         self.batches.append([len(ids) for ids in tokens])
         assert self.gate.wait(10)
         if self.error is not None:
-            raise self.error
+            error, self.error = self.error, None
+            raise error
         return np.array([[len(ids)] * self.dimension for ids in tokens], np.float32)[self.lost :]
 
 
@@ -168,7 +169,6 @@ async def test_a_failing_model_fails_the_callers_of_that_batch_only(queue: Micro
     model.error = ValueError("out of memory")
     with pytest.raises(ValueError, match="out of memory"):
         await queue.embed(texts(*[4] * 20), Lane.BULK)
-    model.error = None
     assert (await queue.embed(texts(4), Lane.BULK)).tolist() == [[4, 4]]
 
 
@@ -188,7 +188,6 @@ async def test_a_caller_that_waits_for_room_goes_on_when_the_message_before_it_f
     model.gate.set()
     with pytest.raises(ValueError, match="out of memory"):
         await failing
-    model.error = None
     assert len(await asyncio.wait_for(waiting_for_room, 5)) == 16
 
 

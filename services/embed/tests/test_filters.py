@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -108,7 +109,8 @@ async def test_phrases_and_exclusions_narrow_both_lists(indexed: Indexed, mode: 
     assert "The house has a pump." not in await texts('house -"has a pump"')
 
 
-async def test_conditions_hold_in_the_index_as_in_the_exact_scan(indexed: Indexed) -> None:
+async def test_conditions_hold_in_the_index_as_in_the_exact_scan(make_apart: Callable[[], Indexed]) -> None:
+    indexed = make_apart()
     await indexed.add([f"The pump house number {n} is old." if n % 3 else f"The pump of house {n}." for n in range(30)])
     vector = str((await indexed.registry.built_in.embed(["pump house"], Lane.QUERY)).tolist()[0])
     async with indexed.db.read() as session:

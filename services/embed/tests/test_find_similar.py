@@ -87,7 +87,8 @@ async def test_limit_cuts_the_list_and_has_bounds(indexed: Indexed) -> None:
             await similar(indexed, pumps, limit=limit)
 
 
-async def test_the_index_finds_what_the_exact_scan_finds(indexed: Indexed) -> None:
+async def test_the_index_finds_what_the_exact_scan_finds(make_apart: Callable[[], Indexed]) -> None:
+    indexed = make_apart()
     pumps = await indexed.add(PUMPS)
     for texts in (MORE_PUMPS, GARDEN, TAXES):
         await indexed.add(texts)

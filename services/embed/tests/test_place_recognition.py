@@ -168,7 +168,7 @@ words = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.lists(words | st.text(max_size=6), max_size=12).map("".join), max_size=3),
     st.sampled_from([None, "en", "de", "ja"]),

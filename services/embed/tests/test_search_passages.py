@@ -164,14 +164,14 @@ async def test_a_query_of_100_000_characters_is_refused_with_a_reason(indexed: I
     assert len((await indexed.search(words)).passages) == 1
 
 
-async def test_the_index_finds_what_exact_search_finds_within_a_small_workspace(make_indexed: Callable[[], Indexed]) -> None:
+async def test_the_index_finds_what_exact_search_finds_within_a_small_workspace(make_apart: Callable[[], Indexed]) -> None:
     nouns = ["pump", "valve", "bridge", "budget", "garden", "engine", "river", "school", "tax", "harbour", "museum", "forest"]
     verbs = ["was repaired", "is closed", "cost too much", "opened in May", "was sold", "needs paint"]
     chance = random.Random(11)
     sentences = [
         f"The {chance.choice(nouns)} near the {chance.choice(nouns)} {chance.choice(verbs)}, item {n}." for n in range(330)
     ]
-    small, large = make_indexed(), make_indexed()
+    small, large = make_apart(), make_apart()
     await small.add(sentences[:30])
     await large.add(sentences[30:])
     hits = total = 0

@@ -39,6 +39,7 @@ from docutalk_local.testing import TestStack
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 ADMIN = ("admin@docutalk.local", "correct horse battery staple")
 PASSWORD = "a long enough password"
@@ -206,6 +207,18 @@ async def _start_of(window: float, needed: float) -> None:
         return window - time.time() % window > needed
 
     await wait_until(enough, seconds=needed + 10, what="a window that lasts long enough")
+
+
+async def somebody_waits_for(session: AsyncSession, db: Database) -> None:
+    """Returns when a transaction waits for the session's."""
+    blocking = {"pid": await session.scalar(text("SELECT pg_backend_pid()"))}
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE :pid = ANY(pg_blocking_pids(pid))")
+
+    async def waits() -> bool:
+        async with db.read() as other:
+            return bool(await other.scalar(waiting, blocking))
+
+    await wait_until(waits, seconds=20, what="a transaction waits for this one")
 
 
 async def start_of_a_minute(needed: float) -> None:
@@ -524,6 +537,7 @@ class Chat:
     silent: bool = False
     truncated: bool = False
     hold: asyncio.Event | None = None
+    held: asyncio.Event = field(default_factory=asyncio.Event)
     sessions: dict[UUID, tuple[UUID, UUID]] = field(default_factory=dict)
     posted: list[MessagePosted] = field(default_factory=list)
     answers: dict[UUID, chat.AnswerState] = field(default_factory=dict)
@@ -629,6 +643,15 @@ class Chat:
         """The one citation of every answer."""
         return chat.Citation(marker=1, document_id=UUID(int=7), filename="a.pdf", page=3, start=5, end=9, quote="true")
 
+    async def first_question(self) -> MessagePosted:
+        """What was asked first, once it has come."""
+
+        async def has_come() -> bool:
+            return bool(self.posted)
+
+        await wait_until(has_come, seconds=20, what="chat takes the question up")
+        return self.posted[0]
+
     async def answer(self, posted: MessagePosted, _delivery: Delivery) -> None:
         self.posted.append(posted)
         answer = chat.Answer(
@@ -651,6 +674,7 @@ class Chat:
         for index, fields in enumerate(frames):
             if fields["kind"] is FrameKind.DONE:
                 if self.hold is not None:
+                    self.held.set()
                     await self.hold.wait()
                 self.answers[posted.answer_id] = chat.AnswerState(answer=answer)
             if not self.silent:
@@ -669,7 +693,8 @@ async def _running(broker: MessageBroker) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await broker.stop(grace=1)
+        # Whatever is given back is another test's first message.
+        await broker.stop(grace=20)
 
 
 def _broker(stack: TestStack, service: ServiceName) -> MessageBroker:

@@ -246,7 +246,7 @@ class Services:
         async with contextlib.AsyncExitStack() as running:
             for broker in brokers.values():
                 await broker.start()
-                running.push_async_callback(broker.stop, grace=1)
+                running.push_async_callback(broker.stop, grace=20)
             yield
 
     def _handlers(self) -> dict[str, Callable[..., Any]]:

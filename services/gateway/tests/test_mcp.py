@@ -297,15 +297,12 @@ async def test_client_that_goes_away_stops_the_answer(gateway: Any, key: str, mo
         async with connect(gateway, key, mode) as client:
             await client.call_tool("ask", {"question": "Is it so?"})
 
-    async def taken_up() -> bool:
-        return bool(chat_service.posted)
-
     async def stopped() -> bool:
         return bool(chat_service.stopped == [chat_service.posted[0].answer_id])
 
     asking = asyncio.create_task(leave_in_the_middle())
-    await wait_until(taken_up, seconds=5, what="chat took the question up")
+    await chat_service.first_question()
     asking.cancel()
-    await wait_until(stopped, seconds=5, what="the answer was stopped")
+    await wait_until(stopped, seconds=20, what="the answer was stopped")
     chat_service.hold.set()
     await asyncio.gather(asking, return_exceptions=True)

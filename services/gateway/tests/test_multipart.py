@@ -53,7 +53,7 @@ NASTY = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     values=st.lists(st.one_of(st.binary(max_size=200), NASTY), min_size=1, max_size=4),
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),

@@ -47,16 +47,6 @@ async def ask(ai: openai.AsyncOpenAI, person: Any, messages: Any = ASK, **option
     return await ai.chat.completions.create(model=str(person.workspace), messages=messages, **options)
 
 
-async def first_question(chat_service: Any) -> Any:
-    """The question that chat has taken up."""
-
-    async def taken_up() -> bool:
-        return bool(chat_service.posted)
-
-    await wait_until(taken_up, seconds=5, what="chat took the question up")
-    return chat_service.posted[0]
-
-
 # Models ----------------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +258,8 @@ async def test_failure_of_an_answer_is_an_error_in_both_modes(chat_service: Any,
 async def test_answer_that_begins_again_says_so(chat_service: Any, ai: openai.AsyncOpenAI, person: Any) -> None:
     chat_service.hold = asyncio.Event()
     stream = await ask(ai, person, stream=True)
-    posted = await first_question(chat_service)
+    posted = await chat_service.first_question()
+    await asyncio.wait_for(chat_service.held.wait(), 20)  # it has sent its own
     index = len(chat_service.words) + 2
     again = [(FrameKind.START, None), (FrameKind.DELTA, "It is "), (FrameKind.DELTA, "not.")]
     for offset, (kind, text) in enumerate(again):
@@ -302,7 +293,7 @@ async def test_client_that_goes_away_stops_the_answer(
 ) -> None:
     chat_service.hold = asyncio.Event()
     asking = asyncio.create_task(ask(ai, person, stream=stream))
-    posted = await first_question(chat_service)
+    posted = await chat_service.first_question()
     if stream:
         chunks = await asking
         assert (await anext(aiter(chunks))).choices
@@ -313,7 +304,7 @@ async def test_client_that_goes_away_stops_the_answer(
     async def stopped() -> bool:
         return bool(chat_service.stopped == [posted.answer_id])
 
-    await wait_until(stopped, seconds=5, what="the answer was stopped")
+    await wait_until(stopped, seconds=20, what="the answer was stopped")
     chat_service.hold.set()
 
 
@@ -331,7 +322,7 @@ async def test_server_that_stops_ends_the_stream_with_an_error(gateway_with: Any
         ai = client_of(other, token)
         stream = await ask(ai, person, stream=True)
         reading = asyncio.create_task(_read(stream))
-        await first_question(chat_service)
+        await chat_service.first_question()
     with pytest.raises(openai.APIError, match="The server stops"):
         await reading
     chat_service.hold.set()

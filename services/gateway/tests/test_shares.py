@@ -14,7 +14,6 @@ import pytest
 from docutalk_common.contracts import chat, embed, ingest
 from docutalk_common.contracts.envelope import uuid7
 from docutalk_common.db import Cause
-from docutalk_common.process import wait_until
 from docutalk_gateway.adapters import account_repository, member_repository, repository, share_repository
 from docutalk_gateway.adapters.audit_log import SYSTEM, Actor, ActorKind
 from docutalk_gateway.adapters.tokens import AccessTokens
@@ -28,6 +27,8 @@ from docutalk_gateway.use_cases.log_visit import visit_logged
 from docutalk_gateway.use_cases.sweep_expired import sweep_expired
 from sqlalchemy import text
 from structlog.testing import capture_logs
+
+from .conftest import somebody_waits_for
 
 FEED: dict[str, Any] = {"kind": "feed", "config": {"url": "https://example.com/feed?key=secret"}}
 PASSWORD = "only for you"
@@ -329,6 +330,7 @@ async def test_ended_link_is_as_unknown_as_one_that_never_was(world: World) -> N
         assert (await world.audited(made)).count("share.refused") == 3
 
 
+@pytest.mark.usefixtures("no_turn_of_a_window")
 async def test_log_is_not_filled_by_who_tries_an_ended_link_for_ever(world: World) -> None:
     made = await world.share("workspace", ["view"])
     await world.person.http.delete(url(world.person, f"/shares/{made['id']}"))
@@ -728,6 +730,7 @@ def test_visitor_sees_neither_costs_nor_where_quotes_of_somebody_elses_conversat
     assert (theirs.citations[0].document_id, theirs.citations[0].quote) == (NOBODY, "true")
 
 
+@pytest.mark.usefixtures("no_turn_of_a_window")
 async def test_visitors_of_a_link_ask_together_no_more_than_it_may(gateway_with: Any, world: World) -> None:
     made = await world.share("document", ["chat"])
     async with gateway_with(share_questions_per_hour=3) as other:
@@ -893,18 +896,12 @@ async def test_link_that_is_being_made_by_who_may_not_any_more_is_not_made(world
         await account_repository.lock_account(tx.session, other.id)
         await member_repository.lock_workspace(tx.session, workspace_id)
         making = asyncio.create_task(other.http.post(url(world.person, "/shares"), json=body))
-        await wait_until(lambda: _waits_for_a_lock(gateway), seconds=10, what="the link waits for who changes the workspace")
+        await somebody_waits_for(tx.session, gateway.db)
         ids = {"user": other.id, "workspace": workspace_id}
         await tx.session.execute(text(lost), {name: id_ for name, id_ in ids.items() if f":{name}" in lost})
     assert (await making).status_code == status
     async with gateway.db.read() as session:
         assert await share_repository.shares_of(session, workspace_id, offset=0, limit=10) == ([], 0)
-
-
-async def _waits_for_a_lock(gateway: Any) -> bool:
-    async with gateway.db.read() as session:
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND wait_event_type = 'Lock'"
-        return bool(await session.scalar(text(waiting)))
 
 
 async def test_links_of_who_becomes_a_viewer_end(world: World) -> None:

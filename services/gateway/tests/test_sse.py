@@ -54,7 +54,7 @@ class Client:
 
     async def until(self, count: int) -> None:
         """Waits for so many pieces."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.received) < count:
                 await asyncio.sleep(0.01)
 
@@ -66,7 +66,7 @@ async def test_stream_begins_with_when_to_come_back_and_keeps_an_idle_connection
     )
     await client.until(4)
     closing.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 20)
     assert client.received[:3] == [b"retry: 2000\n\n", b"id: 1\nevent: tick\ndata: {}\n\n", b": keep-alive\n\n"]
     assert client.ended
     assert source.closed
@@ -75,7 +75,7 @@ async def test_stream_begins_with_when_to_come_back_and_keeps_an_idle_connection
 async def test_client_that_does_not_read_is_cut_and_nothing_piles_up() -> None:
     client, source = Client(stuck=True), Source(endless=True)
     stream = EventStream(source.events(), closing=asyncio.Event(), patience=0.1)
-    await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 5)
+    await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 20)
     assert source.closed
     assert source.taken <= 2
 
@@ -85,14 +85,14 @@ async def test_stream_ends_when_the_client_leaves() -> None:
     running = asyncio.create_task(EventStream(source.events(), closing=asyncio.Event())(SCOPE, client.receive, client.send))
     await client.until(2)
     client.gone.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 20)
     assert source.closed
 
 
 async def test_stream_whose_source_fails_ends_so_that_the_client_comes_back() -> None:
     client, source = Client(), Source(count=2, error=DependencyUnavailable("nats", "gone"))
     stream = EventStream(source.events(), closing=asyncio.Event())
-    await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 5)
+    await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 20)
     assert len(client.received) == 4
     assert client.ended
 
@@ -108,7 +108,7 @@ async def test_stream_ends_when_its_client_may_not_have_it_any_more_and_not_whil
         return asked < 4
 
     stream = EventStream(source.events(), closing=asyncio.Event(), allowed=allowed, look_every=0.01)
-    await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 5)
+    await asyncio.wait_for(stream(SCOPE, client.receive, client.send), 20)
     assert asked == 4
     assert client.ended
     assert source.closed

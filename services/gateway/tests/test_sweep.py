@@ -131,6 +131,12 @@ async def test_one_gateway_sweeps_at_a_time(storage: ObjectStorage, db: Database
     assert await sweep_objects(db, storage, Ingest(set()), older_than=OLD) == 1
 
 
+async def test_next_one_may_begin_as_soon_as_the_last_has_ended(db: Database) -> None:
+    for _ in range(200):
+        async with sole(db, "object sweep") as alone:
+            assert alone
+
+
 async def test_listing_comes_in_pages(storage: ObjectStorage) -> None:
     keys = [a_key() for _ in range(7)]
     await put(storage, *keys)

@@ -162,7 +162,7 @@ async def test_import_of_a_gateway_that_was_killed_is_finished_by_the_next(
             found.update((await http.get(posted.headers["location"])).json())
             return found["status"] in {"done", "failed"}
 
-        await wait_until(is_final, seconds=60, what="the import is done")
+        await wait_until(is_final, seconds=150, what="the import is done")
     assert found["status"] == "done", found
     made = UUID(found["workspace_id"])
     assert len(services.documents[made]) == 3

@@ -21,8 +21,9 @@ from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import Upload
 from docutalk_gateway.domain import Role
 from docutalk_gateway.use_cases.accept_upload import UploadRequest
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+
+from .conftest import somebody_waits_for
 
 
 async def objects(gateway: Any, person: Any) -> list[str]:
@@ -288,15 +289,11 @@ async def test_request_cancelled_during_its_commit_keeps_just_what_became_a_docu
         object_key="elsewhere",
     )
 
-    async def blocked() -> bool:
-        async with gateway.db.read() as session:
-            return bool(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
-
     with contextlib.suppress(_TakenBackError):
         async with gateway.db.transaction(Cause.new()) as tx:
             await repository.add_upload(tx.session, other)
             committing = asyncio.create_task(upload.commit(Cause.new(), uploaded_by=person.id, auto_classify=True))
-            await wait_until(blocked, seconds=10, what="the commit waits for the other")
+            await somebody_waits_for(tx.session, gateway.db)
             committing.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await committing

@@ -15,7 +15,11 @@ from docutalk_common.db import Cause, outbox
 from docutalk_common.process import wait_until
 from docutalk_gateway.adapters import repository
 from docutalk_gateway.adapters.models import Upload
-from sqlalchemy import select, text
+from docutalk_gateway.use_cases.go_after_a_deadlock import DEADLOCK_DETECTED
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from .conftest import somebody_waits_for
 
 
 async def upload(person: Any, name: str, data: bytes) -> UUID:
@@ -102,16 +106,6 @@ async def test_racing_versions_of_a_document_all_get_a_number_of_their_own(gatew
     assert all(versions)
 
 
-async def somebody_waits(gateway: Any) -> None:
-    """Returns when a transaction waits for another one."""
-
-    async def waits() -> bool:
-        async with gateway.db.read() as session:
-            return bool(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
-
-    await wait_until(waits, seconds=10, what="a transaction waits for another one")
-
-
 def next_of(current: Upload, sha256: str) -> Upload:
     """The row of a document's second version."""
     about = ("document_id", "workspace_id", "uploaded_by", "filename", "content_type")
@@ -121,14 +115,24 @@ def next_of(current: Upload, sha256: str) -> Upload:
 async def test_version_that_waits_for_one_that_waits_for_it_goes_after_it(gateway: Any, person: Any) -> None:
     """Each takes the bytes that the other gives up, and PostgreSQL ends the one that has waited longer."""
     left, right = await upload(person, "left.txt", b"on the left"), await upload(person, "right.txt", b"on the right")
-    async with gateway.db.transaction(Cause.new()) as tx:
-        of_left = await repository.upload_of(tx.session, person.workspace, left)
-        of_right = await repository.upload_of(tx.session, person.workspace, right)
-        await repository.supersede_upload(tx.session, of_right, datetime.now(UTC))
-        sending = asyncio.create_task(new_version(person, left, "left.txt", b"on the right"))
-        await somebody_waits(gateway)
-        assert not await repository.add_upload(tx.session, next_of(of_right, of_left.sha256)), "left keeps its bytes until then"
-    assert (await sending).status_code == 202
+    answers = []
+    while not answers or (answers[-1] == 409 and len(answers) < 5):
+        try:
+            async with gateway.db.transaction(Cause.new()) as tx:
+                of_left = await repository.upload_of(tx.session, person.workspace, left)
+                of_right = await repository.upload_of(tx.session, person.workspace, right)
+                await repository.supersede_upload(tx.session, of_right, datetime.now(UTC))
+                sending = asyncio.create_task(new_version(person, left, "left.txt", b"on the right"))
+                await somebody_waits_for(tx.session, gateway.db)
+                added = await repository.add_upload(tx.session, next_of(of_right, of_left.sha256))
+                assert not added, "left keeps its bytes until then"
+        except DBAPIError as error:
+            # PostgreSQL looks a second after each wait began. This test was held up, and it was this one's that was ended, so
+            # that right has kept its bytes: once more.
+            if getattr(error.orig, "sqlstate", None) != DEADLOCK_DETECTED:
+                raise
+        answers.append((await sending).status_code)
+    assert answers[-1] == 202
 
 
 async def test_version_repeated_with_its_key_is_made_once(gateway: Any, person: Any) -> None:
@@ -251,7 +255,7 @@ async def test_version_that_comes_while_its_document_is_deleted_goes_with_it(gat
         await repository.supersede_upload(tx.session, first, datetime.now(UTC))
         assert await repository.add_upload(tx.session, second)
         deleting = asyncio.create_task(delete())
-        await somebody_waits(gateway)
+        await somebody_waits_for(tx.session, gateway.db)
     await deleting
     async with gateway.db.read() as session:
         assert await repository.upload_of(session, person.workspace, document_id) is None

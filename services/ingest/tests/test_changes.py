@@ -127,7 +127,7 @@ class TestCancel:
             async def nobody_reads() -> bool:
                 return not readers()
 
-            await wait_until(nobody_reads, seconds=5, what="the process that read it has ended")
+            await wait_until(nobody_reads, seconds=20, what="the process that read it has ended")
             assert os.listdir(tmp_path) == []
         finally:
             extracting.cancel()

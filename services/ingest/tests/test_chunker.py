@@ -34,7 +34,7 @@ WORDS = st.sampled_from(PLAIN + ODD)
 TEXTS = st.lists(WORDS | st.text(max_size=12), max_size=400).map(" ".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=TEXTS, layout=st.sampled_from(Layout))
 def test_any_text_gives_chunks_that_are_exact_ordered_short_and_complete(text: str, layout: Layout) -> None:
     page = freeze(text)
@@ -52,7 +52,7 @@ def test_any_text_gives_chunks_that_are_exact_ordered_short_and_complete(text: s
     assert {i for i, character in enumerate(page) if character.isalnum()} <= covered
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text())
 def test_frozen_text_can_be_stored_and_freezing_it_again_changes_nothing(text: str) -> None:
     frozen = freeze(text)

@@ -169,7 +169,7 @@ def made_records(draw: st.DrawFn) -> tuple[UUID, ExportedRecords]:
 
 
 @given(made_records())
-@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_what_is_exported_and_imported_elsewhere_is_exported_there_as_it_was(
     db: Database, made: tuple[UUID, ExportedRecords]
 ) -> None:

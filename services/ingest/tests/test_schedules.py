@@ -19,6 +19,7 @@ from docutalk_ingest.adapters.source_repository import SourceRepository
 from docutalk_ingest.adapters.timetable import check_schedule, next_time
 from docutalk_ingest.use_cases.keep_sources import SourceKeeper
 from docutalk_local.testing import TestStack
+from nats.js.errors import NotFoundError
 
 from .gateway_stand_in import GatewayStandIn
 from .source_world import SECONDS, Sources, added, collecting, runs_of
@@ -100,7 +101,10 @@ async def set_for(wire: Wire) -> dict[str, datetime]:
     info = await wire.js.stream_info(SCHEDULES, subjects_filter="sch.ingest.v1.>")
     found = {}
     for subject in info.state.subjects or {}:
-        message = await wire.js.get_last_msg(SCHEDULES, subject)
+        try:
+            message = await wire.js.get_last_msg(SCHEDULES, subject)
+        except NotFoundError:  # its time came meanwhile
+            continue
         at = (message.headers or {})["Nats-Schedule"].removeprefix("@at ")
         due = SourceDue.model_validate(Envelope.model_validate_json(message.data or b"").data)
         assert due.due_at == utc(at)

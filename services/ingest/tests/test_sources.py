@@ -386,7 +386,7 @@ async def test_run_whose_worker_died_goes_on_where_it_was(
     db: Database, web: Web, reach: Reach, storage: ObjectStorage, workspaces: Workspaces
 ) -> None:
     urls = [web.html(f"/{number}", f"Page {number}", f"text {number}") for number in range(4)]
-    web.pages["/2"].drip = 0.01
+    web.pages["/2"].drip = 0.1
     source, work = await added(db, SourceKind.URLS, {"urls": urls})
     collect = SourceCollector(db, storage, reach, workspaces)
     first = asyncio.create_task(collect(work, delivery_of(work, db)))
@@ -411,9 +411,9 @@ async def test_run_that_takes_longer_than_its_turn_lets_others_go_first_and_goes
     sources: Sources, db: Database, web: Web, reach: Reach, storage: ObjectStorage, workspaces: Workspaces
 ) -> None:
     urls = [web.html(f"/{number}", f"Page {number}", f"text {number}") for number in range(4)]
-    web.pages["/2"].drip = 0.05
+    web.pages["/2"].drip = 0.1
     source, work = await added(db, SourceKind.URLS, {"urls": urls})
-    turn = asyncio.create_task(SourceCollector(db, storage, reach, workspaces, turn_seconds=1.0)(work, delivery_of(work, db)))
+    turn = asyncio.create_task(SourceCollector(db, storage, reach, workspaces, turn_seconds=4.0)(work, delivery_of(work, db)))
 
     async def in_the_middle() -> bool:
         return bool(web.asked("/2"))
@@ -470,7 +470,7 @@ async def test_hosts_are_fetched_from_at_the_same_time_and_each_one_by_one(
 @pytest.mark.parametrize("what", ["paused", "deleted"])
 async def test_source_that_is_paused_or_deleted_stops_its_run(sources: Sources, web: Web, wire: Wire, what: str) -> None:
     urls = [web.html(f"/{number}", f"Page {number}", f"text {number}") for number in range(100)]
-    web.pages["/5"].drip = 0.002
+    web.pages["/5"].drip = 0.03
     source = await sources.create(SourceKind.URLS, {"urls": urls})
 
     async def going_on() -> bool:

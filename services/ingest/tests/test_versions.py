@@ -11,6 +11,7 @@ from docutalk_common.contracts.ingest import (
     Document,
     DocumentStatus,
     GetPages,
+    IndexChunks,
     ListVersions,
     PageRef,
     Pages,
@@ -130,7 +131,14 @@ async def test_new_version_without_a_word_takes_the_place_of_the_old_one_in_embe
     second = await replace(wire, storage, first, b"* * *\n")
     embedding = await version_is(db, second, DocumentStatus.EMBEDDING)
     assert (embedding.chunk_count, embedding.served_version) == (0, 1)
-    [work] = [work for work in await work_for_embed(wire, second) if work.version == 2]
+    found: list[IndexChunks] = []
+
+    async def handed_over() -> bool:
+        found[:] = [work for work in await work_for_embed(wire, second) if work.version == 2]
+        return bool(found)
+
+    await wait_until(handed_over, seconds=SECONDS, what="the batch is in the work queue")
+    [work] = found
     assert (work.batch, work.batch_count, work.chunk_count, work.chunks) == (0, 1, 0, [])
     await wire.send(envelope_for(indexed(second, 0, 0, batch=0)))
     ready = await version_is(db, second, DocumentStatus.READY)

@@ -19,7 +19,7 @@ from docutalk_common.provisioning import ROLES
 
 from docutalk_local.errors import HomeInUse, StartError
 from docutalk_local.object_storage import KeyPair
-from docutalk_local.ports import free_port, is_free
+from docutalk_local.ports import claim, free_port, is_free
 
 OPERATOR = "operator"
 DEFAULT = ".docutalk"
@@ -160,7 +160,7 @@ class Home:
         """The port of a child: the same as last time unless somebody took it meanwhile."""
         path = self.folder / "ports.json"
         ports: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
-        if name not in ports or not is_free(ports[name]):
+        if name not in ports or not (claim(ports[name]) and is_free(ports[name])):
             ports[name] = free_port(taken=frozenset(ports.values()))
             write_private(path, json.dumps(ports, indent=2))
         return ports[name]

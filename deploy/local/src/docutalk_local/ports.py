@@ -40,6 +40,11 @@ def free_port(*, taken: frozenset[int] = frozenset()) -> int:
     raise OSError(f"no free port on loopback between {_FIRST} and {_LAST}")
 
 
+def claim(port: int) -> bool:
+    """Whether that port is this process's from now on, as if it had been chosen here."""
+    return port in _claimed or _claim(port)
+
+
 _claimed: set[int] = set()
 
 

@@ -10,7 +10,7 @@ from docutalk_cli.client import Api, ClientError, Json, NotReachable, StreamEven
 from docutalk_cli.output import Output
 
 # Whoever pressed Ctrl-C waits for no more than this.
-_STOP_SECONDS = 2.0
+_STOP_SECONDS = 5.0
 
 
 class AnswerStream:
@@ -44,7 +44,7 @@ class AnswerStream:
         return await self._rest()
 
     async def stop(self) -> Json | None:
-        """Ends an answer that has begun. Returns what was written of it, None when that does not come within two seconds.
+        """Ends an answer that has begun. Returns what was written of it, None when that does not come within five seconds.
 
         Raises `ClientError`.
         """

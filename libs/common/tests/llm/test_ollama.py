@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from docutalk_common.llm import Endpoint, connect, detect_ollama
+from docutalk_common.process import wait_until
 from docutalk_common.testing.http_server import serving
 from docutalk_common.testing.llm_server import ScriptedModel
 from starlette.applications import Starlette
@@ -28,8 +29,12 @@ async def server() -> AsyncIterator[ScriptedModel]:
 @pytest.mark.parametrize("form", ["{url}", "{url}/", "127.0.0.1:{port}", " 0.0.0.0:{port}", "http://0.0.0.0:{port}", ":{port}"])
 async def test_running_ollama_is_found_with_its_newest_model_that_writes(server: ScriptedModel, form: str) -> None:
     port = server.root_url.rpartition(":")[2]
-    endpoint = await detect_ollama(form.format(url=server.root_url, port=port))
-    assert endpoint == Endpoint(server.base_url, "qwen3:8b", provider="ollama")
+    endpoint = Endpoint(server.base_url, "qwen3:8b", provider="ollama")
+
+    async def found() -> bool:  # it has half a second to answer
+        return await detect_ollama(form.format(url=server.root_url, port=port)) == endpoint
+
+    await wait_until(found, seconds=20, what="it is found")
     model = connect(endpoint)
     assert await pieces_of(model) == ["Yes."]
     await model.close()
@@ -58,10 +63,10 @@ async def test_ollama_that_hangs_is_waited_for_half_a_second() -> None:
 
 
 async def detected(tags: Any) -> str | None:
-    """The model that is chosen from such an answer."""
+    """The model that is chosen from such an answer. It has half a second: what is not found is looked for again."""
     routes = [Route("/api/tags", lambda _: JSONResponse(tags))]
     async with serving(Starlette(routes=routes)) as url:
-        endpoint = await detect_ollama(url)
+        endpoint = await detect_ollama(url) or await detect_ollama(url) or await detect_ollama(url)
     return endpoint.model if endpoint else None
 
 
@@ -82,14 +87,21 @@ async def test_context_is_what_ollama_gives_the_model(server: ScriptedModel, con
     model = connected(provider="ollama", base_url=server.root_url, model="qwen3:8b", api_key=None)
     assert await pieces_of(model) == ["Yes."]
     assert await model.context_tokens() == 4096
+
+    async def becomes(tokens: int, name: str | None = None) -> None:
+        async def is_told() -> bool:  # it has half a second to answer
+            return await model.context_tokens(name) == tokens
+
+        await wait_until(is_told, seconds=20, what=f"{tokens} tokens")
+
     server.parameters = "stop           <|im_end|>\nnum_ctx                        16384"
-    assert await model.context_tokens() == 16384
+    await becomes(16384)
     # The model itself takes no more.
     server.parameters = "num_ctx 1000000"
-    assert await model.context_tokens() == 131072
+    await becomes(131072)
     server.running = {"qwen3:8b": 32768, "other:latest": 2048}
-    assert await model.context_tokens() == 32768
-    assert await model.context_tokens("other") == 2048
+    await becomes(32768)
+    await becomes(2048, "other")
     assert await model.context_tokens("unknown") == 4096
 
 

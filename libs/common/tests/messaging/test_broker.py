@@ -34,7 +34,7 @@ async def until(check: Any, what: str) -> None:
     async def checked() -> bool:
         return bool(check())
 
-    await wait_until(checked, seconds=15, what=what)
+    await wait_until(checked, seconds=60, what=what)
 
 
 async def test_emitted_message_reaches_a_handler_that_emits_the_next(stack: TestStack, playground: Playground) -> None:
@@ -57,7 +57,7 @@ async def test_emitted_message_reaches_a_handler_that_emits_the_next(stack: Test
     finally:
         await broker.stop()
     assert handled == list(range(10, -1, -1))
-    assert await playground.is_settled(entry)
+    await playground.settled(entry)
 
 
 @pytest.mark.parametrize("concurrency", [3, 3 * broker_module.MOST_PULLERS])
@@ -65,7 +65,7 @@ async def test_concurrency_is_how_many_messages_run_and_no_more_are_fetched(
     stack: TestStack, playground: Playground, concurrency: int
 ) -> None:
     """What waits must wait in the server, where another process can take it."""
-    entry = await playground.durable(ack_wait=2.0, concurrency=concurrency)
+    entry = await playground.durable(concurrency=concurrency)
     release = asyncio.Event()
     running: list[int] = []
 
@@ -80,8 +80,7 @@ async def test_concurrency_is_how_many_messages_run_and_no_more_are_fetched(
         for n in range(concurrency + 7):
             await playground.send(thrown(n))
         await until(lambda: len(running) == concurrency, "as many handlers run")
-        info = await playground.js.consumer_info(entry.stream, entry.name)
-        assert (info.num_ack_pending, info.num_pending) == (concurrency, 7)
+        await playground.counted(entry, ack_pending=concurrency, pending=7)
         release.set()
         await until(lambda: len(running) == concurrency + 7, "all are handled")
     finally:
@@ -109,8 +108,7 @@ async def test_stop_lets_a_handler_finish_and_takes_no_more(stack: TestStack, pl
     asyncio.get_running_loop().call_later(0.3, release.set)
     await stopping
     assert finished == [1]
-    info = await playground.js.consumer_info(entry.stream, entry.name)
-    assert (info.num_ack_pending, info.num_pending) == (0, 1)
+    await playground.counted(entry, ack_pending=0, pending=1)
 
 
 async def test_handler_that_does_not_end_is_cancelled_after_the_grace_and_its_message_given_back(
@@ -131,7 +129,7 @@ async def test_handler_that_does_not_end_is_cancelled_after_the_grace_and_its_me
     await begun.wait()
     started = time.monotonic()
     await broker.stop(grace=0.5)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
     async with playground.working(entry, cast("Any", _nothing)):
         await playground.settled(entry, seconds=5)
     assert await playground.inbox_count() == 1

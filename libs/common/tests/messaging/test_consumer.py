@@ -165,7 +165,7 @@ async def test_message_that_cannot_be_read_becomes_a_dead_letter_with_its_bytes(
 
 
 async def test_heartbeat_keeps_a_handler_longer_than_ack_wait_from_being_delivered_twice(playground: Playground) -> None:
-    entry = await playground.durable(ack_wait=2.0)
+    entry = await playground.durable(ack_wait=5.0)
     finished = asyncio.Event()
 
     async def slow(_ball: BallThrown, _delivery: Delivery) -> None:
@@ -176,7 +176,7 @@ async def test_heartbeat_keeps_a_handler_longer_than_ack_wait_from_being_deliver
     async with playground.working(entry, handler, workers=2, heartbeat_seconds=0.25):
         await playground.send(thrown())
         await handler.called(1)
-        asyncio.get_running_loop().call_later(5.0, finished.set)
+        asyncio.get_running_loop().call_later(12.0, finished.set)
         await playground.settled(entry)
     assert handler.attempts == [1]
 
@@ -221,7 +221,7 @@ async def test_same_message_at_eight_workers_at_once_is_handled_once(playground:
 
 
 async def test_postgres_down_pauses_the_consumer_and_burns_no_attempt(playground: Playground, stack: TestStack) -> None:
-    entry = await playground.durable(ack_wait=2.0)
+    entry = await playground.durable(ack_wait=5.0)
 
     async def emit(_ball: BallThrown, delivery: Delivery) -> None:
         async with delivery.transaction() as transaction:
@@ -234,14 +234,14 @@ async def test_postgres_down_pauses_the_consumer_and_burns_no_attempt(playground
             await playground.send(thrown())
             await handler.called(1)
             # Longer than ack_wait, so that only the heartbeat keeps the message.
-            down_until = time.monotonic() + 2.5
+            down_until = time.monotonic() + 6
 
             async def still_held() -> bool:
                 info = await playground.js.consumer_info(entry.stream, entry.name)
                 assert (info.num_ack_pending, info.num_redelivered) == (1, 0)
                 return time.monotonic() > down_until
 
-            await wait_until(still_held, seconds=10, what="the server stays down for a while")
+            await wait_until(still_held, seconds=20, what="the server stays down for a while")
             await stack.backend.start_server("postgres")
             await playground.settled(entry)
     finally:

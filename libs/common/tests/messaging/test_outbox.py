@@ -189,7 +189,7 @@ async def test_full_workspace_waits_in_the_outbox_and_others_go_on(playground: P
         async def others_passed() -> bool:
             return await playground.outbox_count() == backlog
 
-        await wait_until(others_passed, seconds=5, what="the other workspace's messages pass")
+        await wait_until(others_passed, seconds=20, what="the other workspace's messages pass")
         assert await playground.logged(other) == [ball]
         # Room again: the rest follows by itself.
         await playground.js.purge_stream("WORK", subject=subject)
@@ -197,7 +197,7 @@ async def test_full_workspace_waits_in_the_outbox_and_others_go_on(playground: P
         async def moving() -> bool:
             return await playground.outbox_count() <= backlog - 1000
 
-        await wait_until(moving, seconds=15, what="the full workspace goes on")
+        await wait_until(moving, seconds=40, what="the full workspace goes on")
     await playground.js.purge_stream("WORK", subject=subject)
     await playground.js.purge_stream("WORK", subject=CatchBall(workspace_id=other).subject())
 
@@ -213,13 +213,13 @@ async def test_row_that_can_never_be_published_keeps_nobody_else_back(playground
         async def passed() -> bool:
             return await playground.outbox_count() == 3
 
-        await wait_until(passed, seconds=5, what="the good message passes")
+        await wait_until(passed, seconds=20, what="the good message passes")
     assert await playground.logged(ball.workspace_id) == [ball]
 
 
 async def test_message_with_not_before_is_published_then_and_keeps_its_id(playground: Playground) -> None:
     early, late = thrown(1), thrown(2)
-    due = datetime.now(UTC) + timedelta(seconds=1.5)
+    due = datetime.now(UTC) + timedelta(seconds=5)
     async with relaying(playground):
         async with playground.db.transaction(Cause.new()) as transaction:
             transaction.emit(early)
@@ -228,7 +228,7 @@ async def test_message_with_not_before_is_published_then_and_keeps_its_id(playgr
         async def early_passed() -> bool:
             return await playground.outbox_count() == 1
 
-        await wait_until(early_passed, seconds=5, what="the message without a delay passes", every=0.01)
+        await wait_until(early_passed, seconds=20, what="the message without a delay passes", every=0.01)
         assert await playground.logged(early.workspace_id) == [early]
         await emptied(playground)
     (stored,) = await event_log.read(playground.nc, "EVENTS", late.subject())
@@ -246,5 +246,5 @@ async def test_old_inbox_rows_are_removed_and_young_ones_stay(playground: Playgr
         async def purged() -> bool:
             return await playground.inbox_count() == 1
 
-        await wait_until(purged, seconds=5, what="the old row is removed")
+        await wait_until(purged, seconds=20, what="the old row is removed")
     assert [row["message_id"] for row in await execute(playground, "SELECT message_id FROM inbox")] == ["young"]

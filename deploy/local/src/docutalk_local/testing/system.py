@@ -29,7 +29,8 @@ class Person:
     workspace: str
 
     async def call(self, method: str, path: str, **arguments: Any) -> Any:
-        """One call below `/workspaces/{w}`, tried again while the gateway itself restarts; the JSON of the answer."""
+        """One call below `/workspaces/{w}`, tried again while a service is away or has not heard of a document yet; the JSON of
+        the answer."""
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -38,7 +39,8 @@ class Person:
                 if time.monotonic() > deadline:
                     raise
             else:
-                if answer.status_code != 503 or time.monotonic() > deadline:
+                soon = answer.status_code == 503 or "document_being_accepted" in answer.text
+                if not soon or time.monotonic() > deadline:
                     break
             await asyncio.sleep(0.2)
         if answer.is_error:
@@ -133,7 +135,9 @@ async def running_system(
     the environment given here names one, whatever runs on this machine."""
     named = any(name.startswith(("DOCUTALK_LLM_", "OLLAMA_")) for name in environment or {})
     model = {} if named else {"DOCUTALK_LLM_PROVIDER": "none"}
-    settings = {"USERS_OPEN_REGISTRATION": "true", **model, **(environment or {})}
+    # Nobody signs in twice here, however long the tests take.
+    lasting = {"DOCUTALK_ACCESS_TOKEN_SECONDS": "86400"}
+    settings = {"USERS_OPEN_REGISTRATION": "true", **lasting, **model, **(environment or {})}
     with Home.at(folder).locked() as home:
         stack = LocalStack(home, Options(port=free_port(), durable=durable, environment=settings))
         system: System | None = None

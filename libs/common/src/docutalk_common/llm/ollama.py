@@ -69,8 +69,9 @@ async def detect_ollama(host: str | None) -> Endpoint | None:
     """
     try:
         root = _root(host)
-        # No proxy: the one that an environment sets is for other machines.
-        async with asyncio.timeout(SECONDS), httpx2.AsyncClient(trust_env=False) as http:
+        # No proxy: the one that an environment sets is for other machines. The time begins with the question: what the client
+        # reads from the disk first is no sign of an absent server.
+        async with httpx2.AsyncClient(trust_env=False) as http, asyncio.timeout(SECONDS):
             answer = await http.get(f"{root}/api/tags")
             answer.raise_for_status()
         listed = [model for model in _Tags.model_validate_json(answer.content).models if model.writes]

@@ -26,7 +26,7 @@ from docutalk_common.messaging.streams import DEAD_LETTERS, STREAMS, Durable, du
 from docutalk_common.process import wait_until
 from docutalk_common.testing.settled import is_settled
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Stack(Protocol):

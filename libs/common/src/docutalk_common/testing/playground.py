@@ -156,9 +156,18 @@ class Playground:
         """Whether nothing waits for the durable and nothing is being worked on."""
         return await is_settled(self.js, entry)
 
-    async def settled(self, entry: Durable, *, seconds: float = 15.0) -> None:
+    async def settled(self, entry: Durable, *, seconds: float = 60.0) -> None:
         """Waits until every message of the durable has come to its end."""
         await wait_until(lambda: self.is_settled(entry), seconds=seconds, what=f"{entry.name} settles")
+
+    async def counted(self, entry: Durable, *, ack_pending: int, pending: int) -> None:
+        """Waits until so many are being worked on and so many wait: the server counts a moment after it has told."""
+
+        async def is_counted() -> bool:
+            info = await self.js.consumer_info(entry.stream, entry.name)
+            return (info.num_ack_pending, info.num_pending) == (ack_pending, pending)
+
+        await wait_until(is_counted, seconds=20, what=f"{entry.name} has {ack_pending} in the works and {pending} waiting")
 
     async def dead_letters(self, entry: Durable) -> list[DeadLetter]:
         """What the durable has given up on."""

@@ -26,4 +26,8 @@ async def sole(db: Database, what: str) -> AsyncIterator[bool]:
     try:
         yield bool(taken)
     finally:
-        connection.terminate()
+        # Returns when the server has ended it: until then nobody else can begin.
+        try:
+            await connection.close(timeout=2)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()

@@ -205,7 +205,7 @@ class _Body:
             async with asyncio.timeout_at(min(silent_at, self._ends_at or silent_at)):
                 return await self._receive()
         except TimeoutError:
-            whole = self._ends_at is not None and self._ends_at <= loop.time()
+            whole = self._ends_at is not None and self._ends_at <= silent_at
             waited = f"did not end within {self._within:g} s" if whole else f"stopped for {self._silence:g} s"
             raise HTTPException(408, f"The body of this request {waited}.", headers=_CLOSE) from None
 
