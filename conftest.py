@@ -8,8 +8,9 @@ import pytest
 from docutalk_local.testing import Backend, TestStack, make_backend
 from hypothesis import HealthCheck, settings
 
-# A busy machine says nothing of an example.
-settings.register_profile("docutalk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How busy the machine is says nothing of an example, and examples share a workspace where its making would take too long.
+PERMITTED = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+settings.register_profile("docutalk", deadline=None, suppress_health_check=PERMITTED)
 settings.load_profile("docutalk")
 
 LONGEST = ("tests/faults", "tests/local", "tests/e2e", "tests/security")

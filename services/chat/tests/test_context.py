@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from docutalk_chat.adapters.language_model import REWRITING_SECONDS
 from docutalk_chat.use_cases.answer_message import PREPARED_AT_ONCE
 from docutalk_common.contracts.chat import FrameKind, ListSessions, OpenSession, SessionList, SessionOpened, Turn
+from docutalk_common.contracts.gateway import MessagePosted
 from docutalk_common.process import wait_until
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from docutalk_local.testing import TestStack
@@ -158,17 +160,19 @@ async def test_many_answers_at_once_lose_no_frame(
     stack: TestStack, documents: Documents, person: Person, model: ScriptedModel
 ) -> None:
     documents.add(HARVEST)
-    model.default = Reply([f"word{number} " for number in range(40)], first_delay=0.3, delay=0.02)
+    release = asyncio.Event()
+    model.default = Reply([f"word{number} " for number in range(40)], delay=0.02, hold=release)
+    posted: list[MessagePosted] = []
+
+    async def all_asked() -> bool:
+        return len(model.requests) == len(posted)
+
     async with running_chat(stack, llm_base_url=model.base_url, llm_model="tiny"):
-        sessions = [await person.open_session() for _ in range(MANY)]
-        posted = [await person.post(session_id, "How was the harvest?") for session_id in sessions]
-
-        async def all_asked() -> bool:
-            return len(model.requests) == MANY
-
-        # None waits for another to end.
-        await wait_until(all_asked, seconds=SECONDS, what="every question is with the model")
-        # One after the other: a hundred readers at once would take the time that the answers need.
+        while len(posted) < MANY:
+            posted.append(await person.post(await person.open_session(), "How was the harvest?"))
+            # None waits for another to end.
+            await wait_until(all_asked, seconds=SECONDS, what="every question is with the model", every=0.01)
+        release.set()
         answers = [await person.frames_until_final(one) for one in posted]
     for frames in answers:
         assert [frame.index for frame in frames] == list(range(len(frames)))

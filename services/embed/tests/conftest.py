@@ -90,8 +90,8 @@ async def own_database(stack: TestStack) -> AsyncIterator[Database]:
 
 @pytest.fixture(scope="session")
 async def make_apart(stack: TestStack, registry: ModelRegistry) -> AsyncIterator[Callable[[], Indexed]]:
-    """Makes workspaces beside which the index of vectors holds nothing. In the other one are the sentences of all tests, some of
-    them so often that it finds no way around them any more."""
+    """Makes workspaces beside which the index of vectors holds little, and nothing twice. In the other one are the sentences of
+    all tests, some of them so often that it finds no way around them any more."""
     async with _another_database(stack, "docutalk_apart") as db:
         yield lambda: Indexed(db, registry)
 

@@ -29,6 +29,7 @@ from docutalk_common.messaging.requests import RequestClient
 from docutalk_common.messaging.streams import EVENTS
 from docutalk_common.process import wait_until
 from docutalk_common.testing.conformance import Wire, envelope_for
+from docutalk_common.testing.patient_client import PatientClient
 from docutalk_embed.adapters.minilm import MiniLM
 from docutalk_embed.settings import EmbedSettings
 from docutalk_local.testing import TestStack
@@ -51,7 +52,7 @@ async def wire(stack: TestStack) -> AsyncIterator[Wire]:
 async def requests(wire: Wire, settings: EmbedSettings, engine: MiniLM) -> AsyncIterator[RequestClient]:
     """Questions to the running service."""
     async with running_embed(settings, engine):
-        yield RequestClient(lambda: wire.nc)
+        yield PatientClient(lambda: wire.nc)
 
 
 async def test_batches_come_in_and_passages_can_be_asked_for(indexed: Indexed, wire: Wire, requests: RequestClient) -> None:
@@ -126,7 +127,7 @@ async def test_the_process_starts_from_its_environment_and_stops_on_sigterm(stac
         async with asyncio.timeout(60):
             while b'"ready"' not in (line := await process.stderr.readline()):
                 assert line, "the process ended before it was ready"
-        answer = await RequestClient(lambda: wire.nc).ask(EMBED, EmbedTexts(texts=["hello"]), Embeddings, timeout=20)
+        answer = await PatientClient(lambda: wire.nc).ask(EMBED, EmbedTexts(texts=["hello"]), Embeddings)
         assert len(answer.vectors[0]) == 384
     finally:
         process.terminate()

@@ -198,7 +198,7 @@ async def person(gateway: RunningGateway, account: Person) -> Person:
 
 @pytest.fixture
 async def no_turn_of_a_window() -> None:
-    """Failed attempts are counted in quarters of an hour: none ends within the next half minute."""
+    """Failed attempts are counted in quarters of an hour, other things in hours: none ends within the next half minute."""
     await _start_of(900, 30)
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import select, text
 from .conftest import start_of_a_minute
 
 PROBLEM = "application/problem+json"
-SHORT = Patience(silence=0.3, body=0.6, unread=0.3)
+SHORT = Patience(silence=0.3, body=2.0, unread=0.3)
 
 
 @contextlib.asynccontextmanager
@@ -103,8 +103,8 @@ async def test_body_that_stops_is_given_up(wire: Wire) -> None:
 
 
 def stand_still() -> None:
-    """The gateway runs in this process, too."""
-    for _ in range(8):
+    """For longer than `SHORT` waits for a whole body, and the gateway with us."""
+    for _ in range(22):
         time.sleep(0.1)
 
 

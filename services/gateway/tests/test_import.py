@@ -20,7 +20,7 @@ from docutalk_gateway.domain import Limits
 from docutalk_gateway.use_cases.check_archive import SizeLimits
 from docutalk_gateway.use_cases.import_workspace import NewIds
 from docutalk_local.testing import TestStack
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
@@ -157,7 +157,7 @@ WORKSPACES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(made=WORKSPACES)
 async def test_whatever_is_exported_is_imported_as_it_was(
     gateway: Any, person: Any, services: Services, made: dict[str, Any]
@@ -336,7 +336,7 @@ async def test_truncated_archive_changes_nothing(hostile: Hostile) -> None:
         await hostile.is_refused(hostile.archive[:end])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data())
 async def test_archive_with_a_flipped_bit_changes_nothing_or_only_looked_different(
     gateway: Any, services: Services, hostile: Hostile, data: st.DataObject
@@ -590,7 +590,7 @@ async def test_something_else_is_refused(hostile: Hostile) -> None:
         await hostile.is_refused(other)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(content=st.binary(max_size=400), begins=st.sampled_from([b"", b"PK\x03\x04"]), ends=st.integers(0, 200))
 async def test_whatever_is_sent_changes_nothing(hostile: Hostile, content: bytes, begins: bytes, ends: int) -> None:
     await hostile.is_refused(begins + content + hostile.archive[len(hostile.archive) - ends :])

@@ -20,9 +20,9 @@ from docutalk_gateway.use_cases.sign_in import sign_in
 from sqlalchemy import text
 
 EACH = 40
-# With 40 of each the area under the curve varies by 0.065 (one standard deviation) when there is no difference; none of 300,000
-# simulated runs was further off than this. Where one kind is told from the other, it is near 1.
-INDISTINGUISHABLE = pytest.approx(0.5, abs=0.35)
+# With 40 of each the area under the curve varies by 0.065 (one standard deviation) when there is no difference: one in some
+# thousand measurements is further off than this, and never two in a row.
+INDISTINGUISHABLE = pytest.approx(0.5, abs=0.25)
 MANY = 1_000_000
 
 
@@ -73,9 +73,13 @@ async def test_wrong_password_and_unknown_account_take_the_same_time(gateway_wit
 
             return fail
 
-        seconds = await interleaved({kind: attempt(email) for kind, email in (await accounts(gateway)).items()}, each=EACH)
-    assert area_under_the_curve(seconds["known"], seconds["unknown"]) == INDISTINGUISHABLE
-    assert area_under_the_curve(seconds["known"], seconds["without password"]) == INDISTINGUISHABLE
+        attempts = {kind: attempt(email) for kind, email in (await accounts(gateway)).items()}
+        for _ in range(2):
+            seconds = await interleaved(attempts, each=EACH)
+            areas = [area_under_the_curve(seconds["known"], seconds[kind]) for kind in ("unknown", "without password")]
+            if areas == [INDISTINGUISHABLE] * 2:
+                break
+    assert areas == [INDISTINGUISHABLE] * 2
 
 
 class HastyPasswords(Passwords):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,6 +10,7 @@ from docutalk_common.db import Database
 from docutalk_common.messaging.requests import RequestClient
 from docutalk_common.storage import ObjectStorage
 from docutalk_common.testing.conformance import Wire
+from docutalk_common.testing.patient_client import PatientClient
 from docutalk_ingest.adapters.isolated_parser import IsolatedParser
 from docutalk_local.testing import TestStack
 
@@ -57,13 +57,6 @@ async def wire(stack: TestStack, db: Database) -> AsyncIterator[Wire]:
     await wire.clear()
     yield wire
     await wire.nc.close()
-
-
-class PatientClient(RequestClient):
-    """Waits longer than services wait for each other: who asks and who answers share one thread with everything else here."""
-
-    async def ask(self, *question: Any, timeout: float = 20.0, **about: Any) -> Any:
-        return await super().ask(*question, timeout=timeout, **about)
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ async def test_cancelled_reading_leaves_no_process(hostile: IsolatedParser, fold
     async def gone() -> bool:
         return not host.children()
 
-    await wait_until(gone, seconds=3, what="the child is gone")
+    await wait_until(gone, seconds=20, what="the child is gone")
 
 
 async def test_parser_sees_none_of_the_services_secrets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

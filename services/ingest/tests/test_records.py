@@ -34,7 +34,7 @@ from docutalk_ingest.use_cases.find_known_records import find_known_records
 from docutalk_ingest.use_cases.get_usage import get_usage
 from docutalk_ingest.use_cases.import_records import import_records
 from docutalk_local.testing import TestStack
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
@@ -169,7 +169,7 @@ def made_records(draw: st.DrawFn) -> tuple[UUID, ExportedRecords]:
 
 
 @given(made_records())
-@examples(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=40)
 async def test_what_is_exported_and_imported_elsewhere_is_exported_there_as_it_was(
     db: Database, made: tuple[UUID, ExportedRecords]
 ) -> None:

@@ -19,7 +19,7 @@ from docutalk_ingest.adapters.parsers.dates import parse_date
 from docutalk_ingest.adapters.parsers.page_text import MAX_UNITS, PageText, finish_units
 from docutalk_ingest.adapters.parsers.reading import read_document
 from docutalk_ingest.domain import MAX_CHARACTERS, ParsedPage, ParseFailed, TooMuchText, UnitSpan
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .world import docx, paragraph, pdf
@@ -503,7 +503,7 @@ _PIECES = st.sampled_from(
 
 @pytest.mark.parametrize("filename", _STARTS)
 @given(pieces=st.lists(_PIECES | st.binary(max_size=8), max_size=30))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 def test_any_bytes_end_in_clean_text_or_a_reason(tmp_path: Path, filename: str, pieces: list[bytes]) -> None:
     with contextlib.suppress(ParseFailed):
         read_whole(tmp_path, _STARTS[filename] + b"".join(pieces), filename)

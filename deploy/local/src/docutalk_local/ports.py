@@ -41,7 +41,7 @@ def free_port(*, taken: frozenset[int] = frozenset()) -> int:
 
 
 def claim(port: int) -> bool:
-    """Whether that port is this process's from now on, as if it had been chosen here."""
+    """Whether that port is this process's from now on, as if it had been chosen here; also when it already was."""
     return port in _claimed or _claim(port)
 
 

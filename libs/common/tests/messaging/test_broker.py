@@ -131,7 +131,7 @@ async def test_handler_that_does_not_end_is_cancelled_after_the_grace_and_its_me
     await broker.stop(grace=0.5)
     assert time.monotonic() - started < 20
     async with playground.working(entry, cast("Any", _nothing)):
-        await playground.settled(entry, seconds=5)
+        await playground.settled(entry, seconds=15)
     assert await playground.inbox_count() == 1
 
 

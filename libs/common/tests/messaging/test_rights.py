@@ -139,7 +139,7 @@ async def _answer(message: Msg) -> None:
 async def test_service_may_do_what_it_needs(stack: TestStack, service: ServiceName) -> None:
     operator = await nats.connect(**stack.nats_operator)
     async with connected(stack, service) as (nc, refused):
-        js = nc.jetstream(timeout=3)
+        js = nc.jetstream(timeout=15)
         await js.publish(f"evt.{service}.v1.probe.made.{uuid4()}.{uuid4()}", b"{}", stream="EVENTS")
         await js.publish(f"dlq.{service}.probe.none.none", b"{}", stream="DEAD_LETTERS")
         for durable in DURABLES:
@@ -155,10 +155,10 @@ async def test_service_may_do_what_it_needs(stack: TestStack, service: ServiceNa
                 # Answering whoever asks, into an inbox this service may not write to by itself.
                 await nc.subscribe(request.subject, queue=service, cb=_answer)
                 await subscribed(nc)
-                assert (await operator.request(request.subject, b"", timeout=3)).data == b"{}"
+                assert (await operator.request(request.subject, b"", timeout=15)).data == b"{}"
             if service in request.askers:
                 with contextlib.suppress(nats.errors.NoRespondersError):
-                    await nc.request(request.subject, b"", timeout=3)
+                    await nc.request(request.subject, b"", timeout=15)
         if service == "ingest":
             await js.publish(f"work.ingest.v1.document.extract.{uuid4()}", b"{}", stream="WORK")
             await js.publish(f"work.embed.v1.chunks.index.{uuid4()}", b"{}", stream="WORK")
@@ -226,7 +226,7 @@ async def test_reply_may_be_sent_once_only(stack: TestStack) -> None:
 
         await nc.subscribe("rpc.embed.v1.text.embed", cb=twice)
         await subscribed(nc)
-        await operator.request("rpc.embed.v1.text.embed", json.dumps({"texts": []}).encode(), timeout=2)
+        await operator.request("rpc.embed.v1.text.embed", json.dumps({"texts": []}).encode(), timeout=15)
         await nc.flush()
 
         async def second_refused() -> bool:

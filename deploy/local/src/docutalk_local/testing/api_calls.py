@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,13 +119,14 @@ class Answer:
 
 
 async def send(http: httpx.AsyncClient, call: Call, ids: Mapping[str, str], **arguments: Any) -> Answer:
-    """Makes the call; once more where one service did not hear from another one in its two seconds."""
+    """Makes the call; again, a few times, where one service did not hear from another one in its two seconds."""
     for _ in range(5):
         async with http.stream(call.method, call.place(ids), **{**call.arguments(), **arguments}) as response:
             streamed = response.headers.get("content-type", "").startswith("text/event-stream")
             answer = Answer(response.status_code, "" if streamed else (await response.aread()).decode(errors="replace"))
         if answer.status != 503 or answer.code not in {"timeout", "unavailable", "dependency_unavailable"}:
             break
+        await asyncio.sleep(0.5)
     return answer
 
 

@@ -50,7 +50,7 @@ def _model(endpoint: Endpoint) -> LanguageModel:
 async def detect_ollama(host: str | None) -> Endpoint | None:
     """The endpoint of a running Ollama with its newest model that writes text, or None. `host` is as in `OLLAMA_HOST`.
 
-    Takes half a second at most and raises nothing.
+    Waits half a second at most for its answer, and raises nothing.
     """
     from docutalk_common.llm.ollama import detect_ollama  # noqa: PLC0415
 

@@ -65,7 +65,7 @@ class _Shown(BaseModel):
 async def detect_ollama(host: str | None) -> Endpoint | None:
     """The endpoint of a running Ollama with its newest model that writes text, or None. `host` is as in `OLLAMA_HOST`.
 
-    Takes half a second at most and raises nothing.
+    Waits half a second at most for its answer, and raises nothing.
     """
     try:
         root = _root(host)

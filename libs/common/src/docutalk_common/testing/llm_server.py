@@ -33,6 +33,8 @@ class Reply:
     status: int = 200
     first_delay: float = 0.0
     delay: float = 0.0
+    hold: asyncio.Event | None = None
+    """A stream begins once it is set."""
     finish_reason: str = "stop"
     """Of OpenAI's; Anthropic's is made of it."""
     cut_after: int | None = None
@@ -209,6 +211,8 @@ class ScriptedModel:
         done = False
         try:
             await asyncio.sleep(reply.first_delay)
+            if reply.hold is not None:
+                await reply.hold.wait()
             yield wire.start
             for index, piece in enumerate(reply.pieces):
                 if index == reply.cut_after:

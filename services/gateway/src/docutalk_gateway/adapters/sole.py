@@ -27,7 +27,5 @@ async def sole(db: Database, what: str) -> AsyncIterator[bool]:
         yield bool(taken)
     finally:
         # Returns when the server has ended it: until then nobody else can begin.
-        try:
+        with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await connection.close(timeout=2)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection.terminate()
